@@ -1,0 +1,63 @@
+// Package uapi holds the numbers of the kernel's netlink and inet_diag
+// interface: linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h. They are
+// written out, not taken from x/sys/unix, because that lacks most of them and
+// because decoding a recorded reply must work on every operating system.
+package uapi
+
+// Netlink message types and flags.
+const (
+	NLMsgNoop    = 1
+	NLMsgError   = 2
+	NLMsgDone    = 3
+	NLMsgOverrun = 4
+
+	NLMFRequest  = 0x1
+	NLMFAck      = 0x4
+	NLMFDumpIntr = 0x10
+	NLMFDump     = 0x300
+
+	SizeofNLMsgHdr = 16
+	SizeofNLAttr   = 4
+	NLATypeMask    = 0x3fff // the two high bits say nested and network order
+)
+
+// Requests of NETLINK_SOCK_DIAG. The older TCPDIAG_GETSOCK knows no family and
+// so is the one dump that returns IPv4 and IPv6 from a single walk.
+const (
+	TCPDiagGetSock   = 18
+	SockDiagByFamily = 20
+
+	SizeofInetDiagReq   = 60 // of TCPDIAG_GETSOCK
+	SizeofInetDiagReqV2 = 56 // of SOCK_DIAG_BY_FAMILY
+	SizeofInetDiagMsg   = 72
+)
+
+// Address families.
+const (
+	AFInet  = 2
+	AFInet6 = 10
+)
+
+// Types of the attributes behind an inet_diag_msg (INET_DIAG_*).
+const (
+	InetDiagMemInfo   = 1
+	InetDiagInfo      = 2
+	InetDiagCong      = 4
+	InetDiagTOS       = 5
+	InetDiagTClass    = 6
+	InetDiagSKMemInfo = 7
+	InetDiagShutdown  = 8
+	InetDiagMark      = 15
+	InetDiagClassID   = 17
+	InetDiagCgroupID  = 21
+)
+
+// Timers of an inet_diag_msg (idiag_timer).
+const (
+	TimerOff       = 0
+	TimerOn        = 1
+	TimerKeepalive = 2
+	TimerTimeWait  = 3
+	TimerProbe0    = 4
+	TimerDelACK    = 5
+)
