@@ -1,0 +1,125 @@
+package nlsock
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Conn is one socket. Send and Receive are for one goroutine at a time; Close
+// and SetReadDeadline are for any, and end a Receive that waits.
+type Conn struct {
+	nl *netlink.Conn
+	rc syscall.RawConn
+
+	// What passes between a call and the function that the poller calls. The
+	// two functions are made once: a closure per datagram would be an
+	// allocation per datagram.
+	send, recv func(fd uintptr) bool
+	out, in    []byte
+	n          int
+	from       unix.RawSockaddrNetlink
+	errno      syscall.Errno
+}
+
+// Dial opens a socket in the calling thread's network namespace.
+func Dial() (*Conn, error) {
+	nl, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	if err != nil {
+		return nil, cause(err)
+	}
+	// An error then carries the head of the request instead of all of it.
+	if err := nl.SetOption(netlink.CapAcknowledge, true); err != nil {
+		_ = nl.Close()
+		return nil, cause(err)
+	}
+	rc, err := nl.SyscallConn()
+	if err != nil {
+		_ = nl.Close()
+		return nil, cause(err)
+	}
+	c := &Conn{nl: nl, rc: rc}
+	c.send, c.recv = c.sendFD, c.recvFD
+	return c, nil
+}
+
+// cause takes mdlayher/netlink's own error off: the callers have one of theirs.
+func cause(err error) error {
+	var op *netlink.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// Send sends one datagram to the kernel.
+func (c *Conn) Send(b []byte) error {
+	c.out = b
+	err := c.rc.Write(c.send)
+	c.out = nil
+	if err == nil && c.errno != 0 {
+		err = os.NewSyscallError("sendto", c.errno)
+	}
+	return err
+}
+
+func (c *Conn) sendFD(fd uintptr) bool {
+	// No address: a netlink socket that is not connected sends to port 0, the
+	// kernel.
+	for {
+		_, _, c.errno = unix.Syscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(c.out))), uintptr(len(c.out)), 0, 0, 0)
+		if c.errno != unix.EINTR {
+			return c.errno != unix.EAGAIN
+		}
+	}
+}
+
+// Receive reads one datagram into b. n is the datagram's length: where it
+// exceeds len(b) the rest is lost. port is the sender's, 0 for the kernel.
+func (c *Conn) Receive(b []byte) (n int, port uint32, err error) {
+	c.in = b
+	err = c.rc.Read(c.recv)
+	c.in = nil
+	if err != nil {
+		return 0, 0, err
+	}
+	if c.errno != 0 {
+		return 0, 0, os.NewSyscallError("recvfrom", c.errno)
+	}
+	return c.n, c.from.Pid, nil
+}
+
+func (c *Conn) recvFD(fd uintptr) bool {
+	for {
+		size := uint32(unix.SizeofSockaddrNetlink)
+		n, _, e := unix.Syscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(c.in))), uintptr(len(c.in)),
+			unix.MSG_TRUNC, uintptr(unsafe.Pointer(&c.from)), uintptr(unsafe.Pointer(&size)))
+		c.n, c.errno = int(n), e
+		if e != unix.EINTR {
+			return e != unix.EAGAIN
+		}
+	}
+}
+
+// SetReadDeadline makes a Receive that waits end with os.ErrDeadlineExceeded at
+// t; a time in the past ends it at once.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.nl.SetReadDeadline(t) }
+
+// NetNSCookie identifies the socket's network namespace (SO_NETNS_COOKIE, Linux
+// 5.14).
+func (c *Conn) NetNSCookie() (cookie uint64, err error) {
+	if cerr := c.rc.Control(func(fd uintptr) {
+		cookie, err = unix.GetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	}); cerr != nil {
+		return 0, cerr
+	}
+	return cookie, os.NewSyscallError("getsockopt SO_NETNS_COOKIE", err)
+}
+
+// Close closes the socket.
+func (c *Conn) Close() error { return c.nl.Close() }

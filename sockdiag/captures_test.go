@@ -1,0 +1,293 @@
+package sockdiag
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed16c515c6/timewait/internal/capture"
+	"github.com/seed16c515c6/timewait/internal/uapi"
+	"github.com/seed16c515c6/timewait/tcpstate"
+)
+
+// recordings are the kernels that were recorded, or a skip by name on a machine
+// of the other byte order, whose kernels speak in its own.
+func recordings(t testing.TB) []*capture.Kernel {
+	t.Helper()
+	kernels, err := capture.LoadAll(os.DirFS("testdata"), "captures")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(kernels) < 6 {
+		t.Fatalf("only %d kernels", len(kernels))
+	}
+	if !kernels[0].HostOrder() {
+		t.Skip("missing: recordings of big-endian kernels")
+	}
+	return kernels
+}
+
+// What six kernels sent decodes to the truth that was recorded beside it.
+func TestDecodeCaptures(t *testing.T) {
+	for _, k := range recordings(t) {
+		t.Run(k.Kernel, func(t *testing.T) {
+			rows, infos, named := 0, 0, map[string]bool{}
+			for i := range k.Captures {
+				c := &k.Captures[i]
+				payloads, err := k.Payloads(c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(payloads) != len(c.Rows) {
+					t.Fatalf("%s: %d payloads, %d rows", c.Name, len(payloads), len(c.Rows))
+				}
+				for j, payload := range payloads {
+					s, err := DecodeSocket(TCP, payload)
+					if err != nil {
+						t.Errorf("%s row %d: %v", c.Name, j, err)
+						continue
+					}
+					rows++
+					checkAgainstRow(t, c.Name, s, c.Rows[j])
+					truth, ok := k.Socket(s.Cookie)
+					if !ok {
+						continue
+					}
+					named[truth.Name] = true
+					if checkAgainstSocket(t, c.Name, s, truth) {
+						infos++
+					}
+				}
+			}
+			if rows < 150 || infos < 100 || len(named) < 50 {
+				t.Errorf("only %d rows, %d tcp_infos and %d sockets were looked at", rows, infos, len(named))
+			}
+		})
+	}
+}
+
+// checkAgainstRow compares with what the recording program, which is no decoder
+// of ours, made of the same bytes.
+func checkAgainstRow(t *testing.T, name string, s Socket, want capture.Row) {
+	t.Helper()
+	if s.State != tcpstate.State(want.State) || s.Timer.Kind != TimerKind(want.Timer) || s.Timer.Retransmits != want.Retrans ||
+		s.Timer.Expires != time.Duration(want.ExpiresMS)*time.Millisecond {
+		t.Errorf("%s: %v %+v, want %+v", name, s.State, s.Timer, want)
+	}
+	if s.Local != want.Local || s.Remote != want.Remote || s.Interface != want.Interface {
+		t.Errorf("%s: %v to %v on %d, want %+v", name, s.Local, s.Remote, s.Interface, want)
+	}
+	if s.RecvQueue != want.RecvQueue || s.SendQueue != want.SendQueue || s.Inode != want.Inode || s.Cookie != want.Cookie {
+		t.Errorf("%s: queues %d %d, inode %d, cookie %d, want %+v", name, s.RecvQueue, s.SendQueue, s.Inode, s.Cookie, want)
+	}
+	var attrs Attrs
+	for _, a := range want.Attrs {
+		attrs |= 1 << a.Type
+	}
+	if s.Attrs != attrs {
+		t.Errorf("%s: attributes %v, want %v", name, s.Attrs, attrs)
+	}
+	if s.Attrs.Has(AttrShutdown) == (s.Timer.Kind == TimerTimeWait || s.State == tcpstate.SynRecv) {
+		t.Errorf("%s: %v has attributes %v", name, s.State, s.Attrs)
+	}
+}
+
+// checkAgainstSocket compares with what the socket's owner knew, and reports
+// whether there was a tcp_info to compare.
+func checkAgainstSocket(t *testing.T, name string, s Socket, want *capture.Socket) bool {
+	t.Helper()
+	if s.Inode != want.Inode {
+		t.Errorf("%s: %s: inode %d, want %d", name, want.Name, s.Inode, want.Inode)
+	}
+	if s.Attrs.Has(AttrCongestion) && s.Congestion != want.Congestion {
+		t.Errorf("%s: %s: congestion control %q, want %q", name, want.Name, s.Congestion, want.Congestion)
+	}
+	switch {
+	case strings.HasSuffix(want.Name, "established-keepalive-tos-mark"):
+		// The options that the maker set.
+		if s.Timer.Kind != TimerKeepalive || s.Timer.Expires > 300*time.Second {
+			t.Errorf("%s: timer %+v", name, s.Timer)
+		}
+		if s.Attrs.Has(AttrMark) && s.Mark != 0x1234 {
+			t.Errorf("%s: mark %#x", name, s.Mark)
+		}
+		if s.Attrs.Has(AttrMark) == strings.HasPrefix(name, "unpriv") {
+			t.Errorf("%s: attributes %v", name, s.Attrs)
+		}
+		if s.Family == IPv4 && s.Attrs.Has(AttrTOS) && s.TOS != 0x10 || s.Family == IPv6 && s.Attrs.Has(AttrTrafficClass) && s.TrafficClass != 0x20 {
+			t.Errorf("%s: TOS %#x, traffic class %#x", name, s.TOS, s.TrafficClass)
+		}
+	case strings.HasSuffix(want.Name, "listen-backlog5-queued2"):
+		if queued, limit, ok := s.Backlog(); queued != 2 || limit != 5 || !ok {
+			t.Errorf("%s: Backlog %d of %d, %v", name, queued, limit, ok)
+		}
+	case strings.HasSuffix(want.Name, "established-unread1000"):
+		if s.RecvQueue != 1000 || s.Attrs.Has(AttrMemInfo) && s.MemInfo.Recv < 1000 ||
+			s.Attrs.Has(AttrSocketMemory) && (s.SocketMemory.RecvAlloc != s.MemInfo.Recv || s.SocketMemory.RecvBuffer < s.MemInfo.Recv) {
+			t.Errorf("%s: 1000 bytes unread: %d, %+v, %+v", name, s.RecvQueue, s.MemInfo, s.SocketMemory)
+		}
+	case strings.HasSuffix(want.Name, "fin-wait2-owned"):
+		if s.Shutdown != ShutdownSend {
+			t.Errorf("%s: shut down %v after shutdown(SHUT_WR)", name, s.Shutdown)
+		}
+	case strings.HasSuffix(want.Name, "listen-dev-lo"):
+		if s.Interface != 1 {
+			t.Errorf("%s: bound to lo, interface %d", name, s.Interface)
+		}
+	}
+	if !s.Attrs.Has(AttrTCPInfo) || len(want.TCPInfo) == 0 {
+		return false
+	}
+	// getsockopt gave the same structure at another moment, so clocks differ, and
+	// what a window probe or a retransmission in between changed: at the socket
+	// whose timer runs, and at the peers of those that probe.
+	probed := strings.HasSuffix(want.Name, "full-rcvbuf") || strings.HasSuffix(want.Name, "fin-wait1-peer") ||
+		strings.HasSuffix(want.Name, "closing-peer") || strings.HasSuffix(want.Name, "last-ack-peer")
+	var info TCPInfo
+	if err := info.UnmarshalBinary(want.TCPInfo); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []*TCPInfo{&s.TCPInfo, &info} {
+		i.LastDataSent, i.LastDataRecv, i.LastAckRecv, i.BusyTime, i.RwndLimited = 0, 0, 0, 0, 0
+		if probed {
+			i.SegsOut, i.SegsIn = 0, 0
+		}
+		if s.Timer.Kind == TimerProbe || s.Timer.Kind == TimerRetransmit {
+			i.Probes, i.Backoff, i.SegsOut, i.SegsIn, i.Retransmits, i.RTO = 0, 0, 0, 0, 0, 0
+		}
+	}
+	if s.TCPInfo != info {
+		t.Errorf("%s: %s:\n      dump %+v\ngetsockopt %+v", name, want.Name, s.TCPInfo, info)
+	}
+	return true
+}
+
+// The same recordings, through a Client: what was asked of the kernel is asked
+// of a fake that answers with what the kernel did.
+func TestDumpCaptures(t *testing.T) {
+	queries := map[string]Query{
+		"tcp4-all":            {Family: IPv4, Attrs: allAttrs},
+		"tcp6-all":            {Family: IPv6, Attrs: allAttrs},
+		"tcp4-ext0":           {Family: IPv4, States: tcpstate.SetOf(tcpstate.Established, tcpstate.Listen)},
+		"tcp4-time-wait":      {Family: IPv4, States: tcpstate.SetOf(tcpstate.TimeWait)},
+		"tcp4-syn-recv":       {Family: IPv4, States: tcpstate.SetOf(tcpstate.SynRecv)},
+		"tcp4-bound-inactive": {Family: IPv4, States: tcpstate.SetOf(tcpstate.BoundInactive)},
+		"tcpdiag-legacy":      {States: tcpstate.SetOf(tcpstate.Listen)},
+	}
+	for _, k := range recordings(t) {
+		t.Run(k.Kernel, func(t *testing.T) {
+			for name, q := range queries {
+				rec, ok := k.Capture(name)
+				if !ok {
+					t.Fatalf("no recording %s", name)
+				}
+				fake := &fakeKernel{answer: func(seq uint32, _ int) []datagram { return replay(rec.Datagrams, seq) }}
+				got, err := Collect(fake.client(t).Dump(t.Context(), q))
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+					continue
+				}
+				// The request is the recorded one, but for the attributes it asked for.
+				sent := fake.requests[len(fake.requests)-1]
+				sent[16+2], sent[16+3] = rec.Request[16+2], rec.Request[16+3]
+				ne.PutUint32(sent[8:], ne.Uint32(rec.Request[8:]))
+				if string(sent) != string(rec.Request) {
+					t.Errorf("%s: request\n got %x\nwant %x", name, sent, rec.Request)
+				}
+				if len(got) != len(rec.Rows) {
+					t.Errorf("%s: %d sockets, %d recorded", name, len(got), len(rec.Rows))
+					continue
+				}
+				for i, s := range got {
+					want := tcpstate.State(rec.Rows[i].State)
+					bound := want == tcpstate.Closed // all closed ones of the recordings are bound-only
+					if bound {
+						want = tcpstate.BoundInactive
+					}
+					if s.State != want || s.Cookie != rec.Rows[i].Cookie {
+						t.Errorf("%s: %v cookie %d, want %v cookie %d", name, s.State, s.Cookie, want, rec.Rows[i].Cookie)
+					}
+					// Decoded over its predecessor, as alone.
+					alone, err := DecodeSocket(TCP, payloadsOf(t, k, rec)[i])
+					if err != nil {
+						t.Fatal(err)
+					}
+					if alone.State = s.State; s != alone {
+						t.Errorf("%s: row %d: something of an earlier row is left:\n got %+v\nwant %+v", name, i, s, alone)
+					}
+				}
+			}
+		})
+	}
+}
+
+func payloadsOf(t *testing.T, k *capture.Kernel, c *capture.Capture) [][]byte {
+	t.Helper()
+	payloads, err := k.Payloads(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return payloads
+}
+
+// replay gives recorded datagrams another sequence number.
+func replay(recorded [][]byte, seq uint32) []datagram {
+	var out []datagram
+	for _, d := range recorded {
+		d = append([]byte(nil), d...)
+		for b := d; len(b) >= uapi.SizeofNLMsgHdr; b = b[min(align4(int(ne.Uint32(b))), len(b)):] {
+			ne.PutUint32(b[8:], seq)
+		}
+		out = append(out, datagram{data: d})
+	}
+	return out
+}
+
+// Whatever comes as a reply, decoding neither panics nor reads what an earlier
+// row left behind; and bytes that decode say what their header says.
+func FuzzDecodeSocket(f *testing.F) {
+	for _, k := range recordings(f) {
+		for i := range k.Captures {
+			payloads, err := k.Payloads(&k.Captures[i])
+			if err != nil {
+				f.Fatal(err)
+			}
+			for _, p := range payloads[:min(len(payloads), 8)] {
+				f.Add(p)
+			}
+		}
+	}
+	dirty, err := DecodeSocket(TCP, diagMessage(1, 2, 3, 4,
+		attribute(uapi.InetDiagMemInfo, make([]byte, 16)), attribute(uapi.InetDiagInfo, []byte(strings.Repeat("\xff", 300))),
+		attribute(uapi.InetDiagCong, []byte("vegas\x00")), attribute(uapi.InetDiagTOS, []byte{7}), attribute(uapi.InetDiagTClass, []byte{7}),
+		attribute(uapi.InetDiagSKMemInfo, []byte(strings.Repeat("\xff", 36))), attribute(uapi.InetDiagShutdown, []byte{3}),
+		attribute(uapi.InetDiagMark, []byte{1, 2, 3, 4}), attribute(uapi.InetDiagClassID, []byte{1, 2, 3, 4}),
+		attribute(uapi.InetDiagCgroupID, []byte{1, 2, 3, 4, 5, 6, 7, 8})))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := DecodeSocket(TCP, b)
+		over := dirty
+		if overErr := over.decode(TCP, b); (overErr == nil) != (err == nil) {
+			t.Fatalf("alone %v, over another row %v", err, overErr)
+		}
+		if err != nil {
+			if s != (Socket{}) {
+				t.Errorf("error %v with %+v", err, s)
+			}
+			return
+		}
+		if over != s {
+			t.Errorf("decoded over another row:\n got %+v\nwant %+v", over, s)
+		}
+		if s.Family != Family(b[0]) || s.State != tcpstate.State(b[1]) || s.Local.Port() != uint16(b[4])<<8|uint16(b[5]) ||
+			s.Remote.Port() != uint16(b[6])<<8|uint16(b[7]) || s.Inode != ne.Uint32(b[68:]) {
+			t.Errorf("%+v of % x", s, b[:72])
+		}
+		if s.Timer.Expires < 0 || !s.Local.Addr().IsValid() {
+			t.Errorf("%+v", s)
+		}
+	})
+}

@@ -1,0 +1,177 @@
+package sockdiag
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Config is how to Dial. The zero Config, like a nil one, is the defaults.
+type Config struct {
+	// NetNS is the descriptor of the network namespace to look into: an open
+	// /run/netns/NAME or /proc/PID/ns/net. Dial duplicates it. To enter a
+	// namespace other than one's own takes CAP_SYS_ADMIN over it. 0 is the
+	// namespace of the thread that calls Dial.
+	NetNS int
+
+	// BufferSize is the bytes of the receive buffer that a running call holds.
+	// Most callers should leave it 0: that is 32 KiB, beyond which the kernel's
+	// batches do not grow. A smaller one, down to 8 KiB, saves memory and costs
+	// system calls; less is raised to that.
+	BufferSize int
+}
+
+const (
+	defaultBuffer = 32 << 10
+	minBuffer     = 8 << 10 // the kernel's smallest batches with pages of 64 KiB
+	maxBuffer     = 64 << 20
+)
+
+// maxIdle is how many sockets a Client keeps for calls to come.
+const maxIdle = 4
+
+// Client asks the kernel about the sockets of one network namespace, the one it
+// was dialled in, whichever thread calls later. Its methods may be called at the
+// same time and within each other: a call that finds no idle socket opens one.
+// Create it with Dial.
+type Client struct {
+	bufferSize int
+	dial       func() (transport, error)
+	hangUp     func() error // releases what dial uses
+
+	closed atomic.Bool
+	mu     sync.Mutex
+	conns  []*conn // open ones, busy or idle
+}
+
+// Dial opens a Client. It needs no privilege, unless Config names a namespace
+// that must be entered. Outside Linux the error matches errors.ErrUnsupported.
+func Dial(cfg *Config) (*Client, error) {
+	if cfg == nil {
+		cfg = &Config{}
+	}
+	c, err := newClient(*cfg)
+	if err != nil {
+		return nil, &OpError{Op: "dial", Err: err}
+	}
+	return c, nil
+}
+
+func newClient(cfg Config) (*Client, error) {
+	if cfg.NetNS < 0 {
+		return nil, fmt.Errorf("%w: Config.NetNS is %d, not a descriptor", fs.ErrInvalid, cfg.NetNS)
+	}
+	if cfg.BufferSize < 0 || cfg.BufferSize > maxBuffer {
+		return nil, fmt.Errorf("%w: Config.BufferSize is %d, not of 0 to %d", fs.ErrInvalid, cfg.BufferSize, maxBuffer)
+	}
+	// The thread's namespace is looked at, and then opened into.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	dial, hangUp, err := newDialer(cfg.NetNS)
+	if err != nil {
+		return nil, err
+	}
+	return dialClient(cfg.BufferSize, dial, hangUp)
+}
+
+// dialClient makes a Client of its parts, and its first socket, so that what
+// cannot work fails now.
+func dialClient(bufferSize int, dial func() (transport, error), hangUp func() error) (*Client, error) {
+	if bufferSize == 0 {
+		bufferSize = defaultBuffer
+	}
+	c := &Client{bufferSize: max(bufferSize, minBuffer), dial: dial, hangUp: hangUp}
+	first, err := c.acquire()
+	if err != nil {
+		_ = hangUp()
+		return nil, err
+	}
+	c.release(first, true)
+	return c, nil
+}
+
+// Close closes the Client. Calls that are running end with net.ErrClosed, as do
+// later ones. Closing again does nothing.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Swap(true) {
+		return nil
+	}
+	var err error
+	for _, cn := range c.conns {
+		err = errors.Join(err, cn.transport.Close())
+	}
+	c.conns = nil
+	if err = errors.Join(err, c.hangUp()); err != nil {
+		return &OpError{Op: "close", Err: err}
+	}
+	return nil
+}
+
+// acquire returns an idle socket, or a new one. Give it back with release.
+func (c *Client) acquire() (*conn, error) {
+	if cn, err := c.acquireIdle(); cn != nil || err != nil {
+		return cn, err
+	}
+	t, err := c.dial() // without the lock: it may have to enter a namespace
+	if err != nil {
+		if c.closed.Load() {
+			err = net.ErrClosed
+		}
+		return nil, err
+	}
+	cn := newConn(t)
+	cn.busy = true
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() {
+		_ = t.Close()
+		return nil, net.ErrClosed
+	}
+	c.conns = append(c.conns, cn)
+	return cn, nil
+}
+
+func (c *Client) acquireIdle() (*conn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() {
+		return nil, net.ErrClosed
+	}
+	for _, cn := range c.conns {
+		if !cn.busy {
+			cn.busy = true
+			return cn, nil
+		}
+	}
+	return nil, nil
+}
+
+// release gives a socket back. One on which anything went wrong is closed: the
+// rest of its dump, or a deadline, would meet the next call.
+func (c *Client) release(cn *conn, clean bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() {
+		return // Close has closed it
+	}
+	idle := 0
+	for _, other := range c.conns {
+		if !other.busy {
+			idle++
+		}
+	}
+	if clean && idle < maxIdle {
+		cn.busy = false
+		return
+	}
+	_ = cn.transport.Close()
+	c.conns = slices.DeleteFunc(c.conns, func(other *conn) bool { return other == cn })
+}

@@ -1,0 +1,390 @@
+package sockdiag_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seed16c515c6/timewait/internal/nstest"
+	"github.com/seed16c515c6/timewait/sockdiag"
+	"github.com/seed16c515c6/timewait/tcpstate"
+)
+
+// A Client sees the namespace that it was dialled in: whichever way it was
+// named, whichever thread calls, and with sockets that it opens later.
+func TestNamespaceOfTheDial(t *testing.T) {
+	nstest.RequireNamespace(t)
+	other := nstest.NewNamespace(t)
+	var there nstest.Made
+	other.Do(func() { there = nstest.TimeWait(t, nstest.IPv4, 1)[0] })
+	here := nstest.TimeWait(t, nstest.IPv4, 1)[0]
+
+	var byThread *sockdiag.Client
+	other.Do(func() {
+		var err error
+		if byThread, err = sockdiag.Dial(nil); err != nil {
+			t.Fatal(err)
+		}
+	})
+	defer byThread.Close()
+	file, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", other.FD()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	byDescriptor, err := sockdiag.Dial(&sockdiag.Config{NetNS: int(file.Fd())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer byDescriptor.Close()
+	if err := file.Close(); err != nil { // Dial has duplicated it
+		t.Fatal(err)
+	}
+	home := dial(t)
+
+	check := func(c *sockdiag.Client, want, not nstest.Made) {
+		t.Helper()
+		// Three within each other: the second and third open sockets.
+		for _, err := range c.Dump(t.Context(), sockdiag.Query{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, err := range c.Dump(t.Context(), sockdiag.Query{}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				rows := collect(t, c, sockdiag.Query{})
+				if _, ok := find(rows, want); !ok {
+					t.Error("a socket of its namespace is missing")
+				}
+				if _, ok := find(rows, not); ok {
+					t.Error("a socket of another namespace is there")
+				}
+				break
+			}
+			break
+		}
+	}
+	for range 2 {
+		check(byThread, there, here)
+		check(byDescriptor, there, here)
+		check(home, here, there)
+		other.Do(func() {
+			check(byThread, there, here)
+			check(byDescriptor, there, here)
+			check(home, here, there)
+		})
+	}
+}
+
+// Without privilege a Client works in its own namespace, and fails where it
+// would have to enter one, rather than look into the wrong one.
+func TestNamespaceWithoutPrivilege(t *testing.T) {
+	nstest.RequireNamespace(t)
+	if os.Getenv("TIMEWAIT_TEST_CHILD") == t.Name() {
+		dialWithoutPrivilege(t)
+		return
+	}
+	// A process in a user namespace that nothing is mapped into has no privilege
+	// over the network namespaces of this one. (Of a thread without privilege the
+	// other threads would not be.)
+	ns, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", nstest.NewNamespace(t).FD()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), "TIMEWAIT_TEST_CHILD="+t.Name())
+	cmd.ExtraFiles = []*os.File{ns}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func dialWithoutPrivilege(t *testing.T) {
+	c := dial(t)
+	rows := 0
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, err := range c.Dump(t.Context(), sockdiag.Query{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows++
+		if _, err := c.Count(t.Context(), sockdiag.Query{}); err != nil { // on a socket opened for it
+			t.Error(err)
+		}
+	}
+	if rows == 0 {
+		t.Error("no row, though there is a listener")
+	}
+	const inherited = 3 // the first of ExtraFiles
+	if _, err := sockdiag.Dial(&sockdiag.Config{NetNS: inherited}); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("Dial of a namespace that may not be entered: %v", err)
+	}
+}
+
+func TestDialNoNamespace(t *testing.T) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	if _, err := sockdiag.Dial(&sockdiag.Config{NetNS: int(null.Fd())}); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("Dial with the descriptor of %s: %v", os.DevNull, err)
+	}
+	utsns, err := os.Open("/proc/self/ns/uts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer utsns.Close()
+	if _, err := sockdiag.Dial(&sockdiag.Config{NetNS: int(utsns.Fd())}); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("Dial with the descriptor of another kind of namespace: %v", err)
+	}
+	if _, err := sockdiag.Dial(&sockdiag.Config{NetNS: 1 << 20}); err == nil {
+		t.Error("Dial with a descriptor that is not open: no error")
+	}
+}
+
+// Many calls at the same time, some of which end early, each see all sockets.
+func TestConcurrent(t *testing.T) {
+	nstest.RequireNamespace(t)
+	made := nstest.Many(t, nstest.IPv4, 200, 100)
+	c := dial(t)
+	q := sockdiag.Query{States: tcpstate.SetOf(tcpstate.Established, tcpstate.TimeWait), Attrs: sockdiag.AttrTCPInfo}
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Go(func() {
+			for i := range 15 {
+				ctx, cancel := context.WithCancel(t.Context())
+				rows, stopped := 0, false
+				for _, err := range c.Dump(ctx, q) {
+					if err != nil {
+						if !stopped || !errors.Is(err, context.Canceled) {
+							t.Error(err)
+						}
+						continue
+					}
+					rows++
+					if i%5 == 3 && rows == 10*worker {
+						stopped = true
+						cancel()
+					}
+					if i%5 == 4 && rows == 10*worker {
+						stopped = true
+						break
+					}
+				}
+				cancel()
+				if !stopped && rows < len(made) {
+					t.Errorf("%d rows, want %d", rows, len(made))
+				}
+				if counts, err := c.Count(t.Context(), q); err != nil || counts.Total() < uint64(len(made)) {
+					t.Errorf("Count %v, %v", counts, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A deadline ends a dump whose reader is slow, at the row that comes next.
+func TestSlowReader(t *testing.T) {
+	nstest.RequireNamespace(t)
+	nstest.Many(t, nstest.IPv4, 50, 0)
+	c := dial(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	rows := 0
+	var failed error
+	for _, err := range c.Dump(ctx, sockdiag.Query{}) {
+		if err != nil {
+			failed = err
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal("a row after the deadline")
+		}
+		if rows++; rows == 3 {
+			<-ctx.Done()
+		}
+	}
+	if rows != 3 || !errors.Is(failed, context.DeadlineExceeded) {
+		t.Errorf("%d rows, error %v", rows, failed)
+	}
+	// And the Client goes on.
+	if counts, err := c.Count(t.Context(), sockdiag.Query{}); err != nil || counts.Total() < 100 {
+		t.Errorf("then Count %v, %v", counts, err)
+	}
+}
+
+// BufferSize has its effect on how much one read returns, and none on the rows.
+func TestBufferSize(t *testing.T) {
+	nstest.RequireNamespace(t)
+	made := nstest.Many(t, nstest.IPv4, 300, 0)
+	for _, size := range []int{1, 8 << 10, 32 << 10, 1 << 20} {
+		c, err := sockdiag.Dial(&sockdiag.Config{BufferSize: size})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rows := collect(t, c, sockdiag.Query{Attrs: sockdiag.AttrTCPInfo}); len(rows) < len(made) {
+			t.Errorf("BufferSize %d: %d rows, want %d", size, len(rows), len(made))
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// One's own sockets are found among the rows.
+func TestOwnSockets(t *testing.T) {
+	nstest.RequireNamespace(t)
+	for network, address := range map[string]string{"tcp4": "127.0.0.1:0", "tcp6": "[::1]:0"} {
+		var lc net.ListenConfig
+		lc.SetMultipathTCP(false)
+		l, err := lc.Listen(t.Context(), network, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		d := net.Dialer{}
+		d.SetMultipathTCP(false)
+		conn, err := d.DialContext(t.Context(), network, l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		client, listener := conn.(*net.TCPConn), l.(*net.TCPListener)
+
+		id, err := sockdiag.IDOf(client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := id.Local.String()+" "+id.Remote.String(), conn.LocalAddr().String()+" "+conn.RemoteAddr().String(); got != want {
+			t.Errorf("IDOf: %s, want %s", got, want)
+		}
+		listenID, err := sockdiag.IDOf(listener)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := dial(t)
+		found := 0
+		for s, err := range c.Dump(t.Context(), sockdiag.Query{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch s.ID() {
+			case id:
+				found++
+				if s.State != tcpstate.Established {
+					t.Errorf("the client is in %v", s.State)
+				}
+			case listenID:
+				found++
+				if s.State != tcpstate.Listen {
+					t.Errorf("the listener is in %v", s.State)
+				}
+			}
+		}
+		if found != 2 {
+			t.Errorf("%d of two sockets found by ID: %+v, %+v", found, id, listenID)
+		}
+
+		info, err := sockdiag.TCPInfoOf(client)
+		if err != nil || info.State != tcpstate.Established || info.RTT <= 0 {
+			t.Errorf("TCPInfoOf the client: %v, RTT %v, %v", info.State, info.RTT, err)
+		}
+		info, err = sockdiag.TCPInfoOf(listener)
+		if err != nil || info.State != tcpstate.Listen || info.Unacked != 1 {
+			t.Errorf("TCPInfoOf the listener: %v, queue %d, %v", info.State, info.Unacked, err)
+		}
+		_ = client.Close()
+		if _, err := sockdiag.TCPInfoOf(client); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("TCPInfoOf a closed connection: %v", err)
+		}
+		if _, err := sockdiag.IDOf(client); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("IDOf a closed connection: %v", err)
+		}
+	}
+}
+
+func TestOwnSocketsOfOtherKinds(t *testing.T) {
+	nstest.RequireNamespace(t)
+	udp, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	id, err := sockdiag.IDOf(udp.(*net.UDPConn))
+	if err != nil || id.Protocol != 17 || id.Family != sockdiag.IPv4 || id.Local.String() != udp.LocalAddr().String() || id.Cookie == 0 {
+		t.Errorf("IDOf a UDP socket: %+v, %v", id, err)
+	}
+	if _, err := sockdiag.TCPInfoOf(udp.(*net.UDPConn)); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("TCPInfoOf a UDP socket: %v", err)
+	}
+	unix, err := net.Listen("unix", t.TempDir()+"/s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close()
+	if _, err := sockdiag.IDOf(unix.(*net.UnixListener)); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("IDOf a Unix socket: %v", err)
+	}
+	if _, err := sockdiag.TCPInfoOf(unix.(*net.UnixListener)); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("TCPInfoOf a Unix socket: %v", err)
+	}
+}
+
+// What another user's program, or none at all, could see of every socket.
+func TestAttributesWithoutPrivilege(t *testing.T) {
+	nstest.RequireNamespace(t)
+	made := nstest.States(t, nstest.IPv4)
+	q := sockdiag.Query{Attrs: sockdiag.AttrTCPInfo | sockdiag.AttrSocketMemory | sockdiag.AttrCongestion}
+	privileged := collect(t, dial(t), q)
+	nstest.WithoutCaps(t, func() {
+		c, err := sockdiag.Dial(nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		ordinary, err := sockdiag.Collect(c.Dump(t.Context(), q))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for _, m := range made {
+			p, pok := find(privileged, m)
+			o, ook := find(ordinary, m)
+			if !pok || !ook {
+				if m.State != tcpstate.BoundInactive {
+					t.Errorf("%s: in the dump with privilege %v, without %v", m.Name, pok, ook)
+				}
+				continue
+			}
+			// The one difference that the documentation states.
+			if o.Attrs != p.Attrs&^sockdiag.AttrMark {
+				t.Errorf("%s: without privilege %v, with it %v", m.Name, o.Attrs, p.Attrs)
+			}
+			if !p.Attrs.Has(sockdiag.AttrMark) {
+				t.Errorf("%s: no mark with privilege: %v", m.Name, p.Attrs)
+			}
+			if o.Inode != m.Inode || m.Inode != 0 && o.UID != m.UID && o.UID != 65534 {
+				t.Errorf("%s: inode %d and uid %d, want %d and %d", m.Name, o.Inode, o.UID, m.Inode, m.UID)
+			}
+		}
+	})
+}

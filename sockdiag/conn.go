@@ -1,0 +1,193 @@
+package sockdiag
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/seed16c515c6/timewait/internal/uapi"
+)
+
+// transport is a NETLINK_SOCK_DIAG socket, or a test's fake of one.
+type transport interface {
+	// Send sends one datagram to the kernel.
+	Send(b []byte) error
+	// Receive reads one datagram. n is its length also where b is shorter and
+	// the rest is lost; port is the sender's.
+	Receive(b []byte) (n int, port uint32, err error)
+	// SetReadDeadline and Close end a Receive that waits in another goroutine.
+	SetReadDeadline(t time.Time) error
+	Close() error
+}
+
+// conn is a transport with its buffers. It serves one request at a time.
+type conn struct {
+	transport transport
+	buf       []byte // for a datagram; nil until the first
+	req       []byte // the request
+	seq       uint32
+	primed    bool
+	busy      bool // guarded by Client.mu
+
+	// interrupt ends a Receive that waits, and then says so on interrupted. It
+	// is made once, not per call.
+	interrupt   func()
+	interrupted chan struct{}
+}
+
+func newConn(t transport) *conn {
+	c := &conn{transport: t, interrupted: make(chan struct{}, 1)}
+	c.interrupt = func() {
+		_ = t.SetReadDeadline(time.Unix(1, 0))
+		c.interrupted <- struct{}{}
+	}
+	return c
+}
+
+// truncatedError says that a datagram was longer than the buffer.
+type truncatedError struct{ size int }
+
+func (e *truncatedError) Error() string {
+	return fmt.Sprintf("the kernel sent a message of %d bytes, more than the buffer holds", e.size)
+}
+
+// receive reads the next datagram of the kernel. Anybody with CAP_NET_ADMIN in
+// the namespace can send to our port, so what is not from port 0 is not read.
+func (c *conn) receive() ([]byte, error) {
+	for {
+		n, port, err := c.transport.Receive(c.buf)
+		switch {
+		case err != nil:
+			return nil, err
+		case port != 0:
+			continue
+		case n > len(c.buf):
+			return nil, &truncatedError{size: n}
+		}
+		return c.buf[:n], nil
+	}
+}
+
+// exchange sends c.req, whose replies have type typ, and hands the payload of
+// each to row, until the kernel says that the dump is done or acknowledges the
+// request. live is asked before every row and says why to stop. Only after a nil
+// error is the conn fit for another request.
+func (c *conn) exchange(typ uint16, live func() error, row func(payload []byte) error) error {
+	if err := c.transport.Send(c.req); err != nil {
+		return err
+	}
+	intr := false
+	for {
+		b, err := c.receive()
+		if err != nil {
+			return err
+		}
+		for len(b) > 0 {
+			m, rest, err := nextMessage(b)
+			if err != nil {
+				return err
+			}
+			b = rest
+			if m.seq != c.seq {
+				continue // the answer to something else
+			}
+			intr = intr || m.flags&uapi.NLMFDumpIntr != 0
+			switch m.typ {
+			case typ:
+				if err := live(); err != nil {
+					return err
+				}
+				if err := row(m.payload); err != nil {
+					return err
+				}
+			case uapi.NLMsgDone:
+				if err := kernelError("NLMSG_DONE", m.payload); err != nil {
+					return err
+				}
+				if intr {
+					return ErrInterrupted
+				}
+				return nil
+			case uapi.NLMsgError:
+				return kernelError("NLMSG_ERROR", m.payload)
+			case uapi.NLMsgOverrun:
+				return fmt.Errorf("the kernel lost messages (NLMSG_OVERRUN): %w", syscall.ENOBUFS)
+			}
+		}
+	}
+}
+
+// prepare readies the conn for a request with a receive buffer of at least size
+// bytes.
+//
+// The first time, it makes the kernel's first batch of rows as large as the
+// others. The kernel sizes a batch by the largest buffer that it has seen the
+// socket read into, and begins with less than 4 KiB; a socket whose row does not
+// fit into an empty batch ends the dump there, and the kernel says that all went
+// well. A NOOP that asks to be acknowledged is a datagram to read, and touches
+// nothing.
+func (c *conn) prepare(size int) error {
+	if len(c.buf) < size {
+		c.buf = make([]byte, size)
+		c.primed = false
+	}
+	if c.primed {
+		return nil
+	}
+	var noop [uapi.SizeofNLMsgHdr]byte
+	c.seq++
+	putHeader(noop[:], len(noop), uapi.NLMsgNoop, uapi.NLMFRequest|uapi.NLMFAck, c.seq)
+	c.req = append(c.req[:0], noop[:]...)
+	err := c.exchange(uapi.NLMsgNoop, func() error { return nil }, func([]byte) error { return nil })
+	c.primed = err == nil
+	return err
+}
+
+// message is one netlink message of a datagram.
+type message struct {
+	typ, flags uint16
+	seq        uint32
+	payload    []byte
+}
+
+// nextMessage takes the first message off a datagram.
+func nextMessage(b []byte) (m message, rest []byte, err error) {
+	if len(b) < uapi.SizeofNLMsgHdr {
+		return m, nil, &DecodeError{What: "nlmsghdr", Len: len(b), Want: uapi.SizeofNLMsgHdr}
+	}
+	size := ne.Uint32(b)
+	if size < uapi.SizeofNLMsgHdr {
+		return m, nil, &DecodeError{What: "nlmsg_len", Len: int(size), Want: uapi.SizeofNLMsgHdr}
+	}
+	if uint64(size) > uint64(len(b)) {
+		return m, nil, &DecodeError{What: "netlink message", Len: len(b), Want: int(min(size, 1<<30))}
+	}
+	m = message{typ: ne.Uint16(b[4:]), flags: ne.Uint16(b[6:]), seq: ne.Uint32(b[8:]), payload: b[uapi.SizeofNLMsgHdr:size]}
+	return m, b[min(align4(int(size)), len(b)):], nil
+}
+
+// kernelError is the errno in an NLMSG_DONE or NLMSG_ERROR: zero or negative.
+func kernelError(what string, payload []byte) error {
+	if len(payload) < 4 {
+		return &DecodeError{What: what, Len: len(payload), Want: 4}
+	}
+	if errno := -int32(ne.Uint32(payload)); errno != 0 {
+		return syscall.Errno(errno)
+	}
+	return nil
+}
+
+// watch makes the end of ctx interrupt a Receive. The function it returns ends
+// that, waits for an interruption that has begun, and reports whether there was
+// none: the deadline that an interruption leaves behind would hit the next user.
+func (c *conn) watch(ctx context.Context) (undisturbed func() bool) {
+	stop := context.AfterFunc(ctx, c.interrupt)
+	return func() bool {
+		if stop() {
+			return true
+		}
+		<-c.interrupted
+		return false
+	}
+}

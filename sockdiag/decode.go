@@ -1,0 +1,207 @@
+package sockdiag
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"github.com/seed16c515c6/timewait/internal/uapi"
+	"github.com/seed16c515c6/timewait/tcpstate"
+)
+
+// DecodeSocket decodes the payload of one reply of protocol p: a struct
+// inet_diag_msg and its attributes, in the byte order of this machine. It is for
+// replies that came another way than through a Client. The state is as the
+// kernel sent it: a bound-only socket is Closed here, because the request that
+// would tell is not.
+//
+// Unknown attributes, states and timers are no errors, nor is a structure that is
+// longer than this library knows; bytes that are cut short are a *DecodeError.
+// Nothing in the Socket refers to payload.
+func DecodeSocket(p Protocol, payload []byte) (Socket, error) {
+	var s Socket
+	if err := s.decode(p, payload); err != nil {
+		return Socket{}, err
+	}
+	return s, nil
+}
+
+// decode fills s, which may hold an earlier row, and leaves nothing of that.
+func (s *Socket) decode(p Protocol, b []byte) error {
+	if len(b) < uapi.SizeofInetDiagMsg {
+		return &DecodeError{What: "inet_diag_msg", Len: len(b), Want: uapi.SizeofInetDiagMsg}
+	}
+	s.Family, s.Protocol, s.State = Family(b[0]), p, tcpstate.State(b[1])
+	s.Timer = Timer{Kind: TimerKind(b[2]), Retransmits: b[3], Expires: expires(ne.Uint32(b[52:]))}
+	sport, dport := binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:])
+	if s.Family == IPv4 {
+		s.Local = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[8:])), sport)
+		s.Remote = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[24:])), dport)
+	} else {
+		s.Local = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:])), sport)
+		s.Remote = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[24:])), dport)
+	}
+	s.Interface = ne.Uint32(b[40:])
+	// Two 32-bit words, the low one first on either byte order.
+	s.Cookie = uint64(ne.Uint32(b[44:])) | uint64(ne.Uint32(b[48:]))<<32
+	s.RecvQueue, s.SendQueue = ne.Uint32(b[56:]), ne.Uint32(b[60:])
+	s.UID, s.Inode = ne.Uint32(b[64:]), ne.Uint32(b[68:])
+	return s.decodeAttrs(b[uapi.SizeofInetDiagMsg:])
+}
+
+// expires is idiag_expires. Old kernels let a timer that is overdue wrap around.
+func expires(ms uint32) time.Duration {
+	if ms > 1<<31 {
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+// decodeAttrs walks the attributes. Their payloads are only aligned to 4 bytes,
+// also where they hold 64-bit numbers, which byte loads do not mind.
+func (s *Socket) decodeAttrs(b []byte) error {
+	old := s.Attrs
+	s.Attrs = 0
+	for len(b) >= uapi.SizeofNLAttr {
+		n := int(ne.Uint16(b))
+		if n < uapi.SizeofNLAttr || n > len(b) {
+			return &DecodeError{What: "attribute length", Len: len(b), Want: max(n, uapi.SizeofNLAttr)}
+		}
+		typ := ne.Uint16(b[2:]) & uapi.NLATypeMask
+		if err := s.decodeAttr(typ, b[uapi.SizeofNLAttr:n]); err != nil {
+			return err
+		}
+		if typ < 64 {
+			s.Attrs |= 1 << typ
+		}
+		b = b[min(align4(n), len(b)):]
+	}
+	if len(b) != 0 {
+		return &DecodeError{What: "attribute header", Len: len(b), Want: uapi.SizeofNLAttr}
+	}
+	s.clear(old &^ s.Attrs)
+	return nil
+}
+
+func align4(n int) int { return (n + 3) &^ 3 }
+
+func (s *Socket) decodeAttr(typ uint16, b []byte) error {
+	switch typ {
+	case uapi.InetDiagMemInfo:
+		if len(b) < 16 {
+			return &DecodeError{What: "INET_DIAG_MEMINFO", Len: len(b), Want: 16}
+		}
+		s.MemInfo = MemInfo{Recv: ne.Uint32(b), SendQueue: ne.Uint32(b[4:]), Forward: ne.Uint32(b[8:]), Send: ne.Uint32(b[12:])}
+	case uapi.InetDiagInfo:
+		s.TCPInfo.decode(b)
+	case uapi.InetDiagCong:
+		s.Congestion = congestionName(s.Congestion, b)
+	case uapi.InetDiagTOS:
+		return loadUint8(&s.TOS, "INET_DIAG_TOS", b)
+	case uapi.InetDiagTClass:
+		return loadUint8(&s.TrafficClass, "INET_DIAG_TCLASS", b)
+	case uapi.InetDiagSKMemInfo:
+		return s.SocketMemory.decode(b)
+	case uapi.InetDiagShutdown:
+		return loadUint8((*uint8)(&s.Shutdown), "INET_DIAG_SHUTDOWN", b)
+	case uapi.InetDiagMark:
+		return loadUint32(&s.Mark, "INET_DIAG_MARK", b)
+	case uapi.InetDiagClassID:
+		return loadUint32(&s.ClassID, "INET_DIAG_CLASS_ID", b)
+	case uapi.InetDiagCgroupID:
+		if len(b) < 8 {
+			return &DecodeError{What: "INET_DIAG_CGROUP_ID", Len: len(b), Want: 8}
+		}
+		s.CgroupID = ne.Uint64(b)
+	}
+	return nil
+}
+
+// clear zeroes what the row before had and this one has not.
+func (s *Socket) clear(gone Attrs) {
+	if gone == 0 {
+		return
+	}
+	if gone&AttrMemInfo != 0 {
+		s.MemInfo = MemInfo{}
+	}
+	if gone&AttrTCPInfo != 0 {
+		s.TCPInfo = TCPInfo{}
+	}
+	if gone&AttrCongestion != 0 {
+		s.Congestion = ""
+	}
+	if gone&AttrTOS != 0 {
+		s.TOS = 0
+	}
+	if gone&AttrTrafficClass != 0 {
+		s.TrafficClass = 0
+	}
+	if gone&AttrSocketMemory != 0 {
+		s.SocketMemory = SocketMemory{}
+	}
+	if gone&AttrShutdown != 0 {
+		s.Shutdown = 0
+	}
+	if gone&AttrMark != 0 {
+		s.Mark = 0
+	}
+	if gone&AttrClassID != 0 {
+		s.ClassID = 0
+	}
+	if gone&AttrCgroupID != 0 {
+		s.CgroupID = 0
+	}
+}
+
+// decode takes the counters that the kernel has: it had eight before Linux 4.20
+// and may get more.
+func (m *SocketMemory) decode(b []byte) error {
+	if len(b) < 32 {
+		return &DecodeError{What: "INET_DIAG_SKMEMINFO", Len: len(b), Want: 32}
+	}
+	*m = SocketMemory{
+		RecvAlloc: ne.Uint32(b), RecvBuffer: ne.Uint32(b[4:]), SendAlloc: ne.Uint32(b[8:]), SendBuffer: ne.Uint32(b[12:]),
+		Forward: int32(ne.Uint32(b[16:])), SendQueued: ne.Uint32(b[20:]), Options: ne.Uint32(b[24:]), Backlog: ne.Uint32(b[28:]),
+	}
+	if len(b) >= 36 {
+		m.Drops = ne.Uint32(b[32:])
+	}
+	return nil
+}
+
+// congestionName turns the NUL-terminated name into a string. The names of the
+// kernel's own algorithms are constants here, so that they cost no allocation per
+// socket; last, the name of the row before, spares it for most of the others.
+func congestionName(last string, b []byte) string {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	if string(b) == last {
+		return last
+	}
+	for _, name := range [...]string{"cubic", "bbr", "reno", "dctcp", "bic", "cdg", "dctcp-reno", "highspeed", "htcp", "hybla",
+		"illinois", "lp", "nv", "scalable", "vegas", "veno", "westwood", "yeah"} {
+		if string(b) == name {
+			return name
+		}
+	}
+	return string(b)
+}
+
+func loadUint8(v *uint8, what string, b []byte) error {
+	if len(b) < 1 {
+		return &DecodeError{What: what, Len: len(b), Want: 1}
+	}
+	*v = b[0]
+	return nil
+}
+
+func loadUint32(v *uint32, what string, b []byte) error {
+	if len(b) < 4 {
+		return &DecodeError{What: what, Len: len(b), Want: 4}
+	}
+	*v = ne.Uint32(b)
+	return nil
+}

@@ -1,0 +1,72 @@
+package sockdiag
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/seed16c515c6/timewait/internal/netns"
+	"github.com/seed16c515c6/timewait/internal/nlsock"
+)
+
+// newDialer returns a function that opens sockets in one network namespace:
+// that of descriptor fd, or for 0 the calling thread's (which the caller holds
+// still). A netlink socket belongs for good to the namespace of the thread that
+// opens it.
+func newDialer(fd int) (dial func() (transport, error), hangUp func() error, err error) {
+	if fd != 0 {
+		fd, err = netns.Dup(fd)
+		if err != nil {
+			return nil, nil, err
+		}
+	} else if fd, err = netns.Current(); err != nil {
+		return newBlindDialer(err)
+	}
+	dial = func() (t transport, err error) {
+		err = netns.Do(fd, func() error {
+			t, err = open()
+			return err
+		})
+		return t, err
+	}
+	return dial, func() error { return netns.Close(fd) }, nil
+}
+
+// newBlindDialer serves where /proc is missing and noProc says so: there is no
+// descriptor of the namespace to compare with or to enter. So it opens sockets
+// where the thread is, and refuses one that the kernel's cookie says is of
+// another namespace than the first.
+func newBlindDialer(noProc error) (dial func() (transport, error), hangUp func() error, err error) {
+	first, err := nlsock.Dial()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, first.Close()) }()
+	home, err := first.NetNSCookie()
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot tell one network namespace from another: %w, and %w", noProc, err)
+	}
+	dial = func() (transport, error) {
+		t, err := nlsock.Dial()
+		if err != nil {
+			return nil, err
+		}
+		here, err := t.NetNSCookie()
+		if err == nil && here != home {
+			err = fmt.Errorf("the calling thread has left the network namespace of the Dial, and it cannot be entered: %w", noProc)
+		}
+		if err != nil {
+			_ = t.Close()
+			return nil, err
+		}
+		return t, nil
+	}
+	return dial, func() error { return nil }, nil
+}
+
+func open() (transport, error) {
+	t, err := nlsock.Dial()
+	if err != nil {
+		return nil, err // not a nil *nlsock.Conn in a transport
+	}
+	return t, nil
+}

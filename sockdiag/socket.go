@@ -1,0 +1,206 @@
+package sockdiag
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/seed16c515c6/timewait/internal/uapi"
+	"github.com/seed16c515c6/timewait/tcpstate"
+)
+
+// Socket is one socket as the kernel described it. It is a plain value: nothing
+// in it changes or is used again when the iteration goes on.
+type Socket struct {
+	Family   Family
+	Protocol Protocol
+	State    tcpstate.State
+	Timer    Timer
+
+	// Local and Remote are the two ends. A wildcard is the unspecified address;
+	// a listener's Remote is that with port 0. IPv4-mapped IPv6 addresses stay as
+	// the kernel has them: call Unmap on the Addr to compare with IPv4. There is
+	// no zone: Interface says what a link-local address is bound to.
+	Local, Remote netip.AddrPort
+
+	// Interface is the index of the device that the socket is bound to, 0 for
+	// none.
+	Interface uint32
+
+	// Cookie identifies the socket in this boot, over all namespaces. A
+	// connection keeps it from SYN_RECV to TIME_WAIT. It is what SO_COOKIE gives.
+	Cookie uint64
+
+	// RecvQueue is the bytes received and not yet read, SendQueue the bytes
+	// written and not yet acknowledged. A SYN or FIN counts as one: CLOSE_WAIT
+	// with nothing unread has a RecvQueue of 1. For a listener see Backlog.
+	// Mini-sockets have 0.
+	RecvQueue, SendQueue uint32
+
+	// UID is the owner, as the user namespace that dialled the Client knows it:
+	// an unmapped one is 65534. See Owner for what 0 can mean.
+	UID uint32
+
+	// Inode is the number in /proc/PID/fd/N's "socket:[N]"; 0 for a socket that
+	// no file holds: a mini-socket, an orphan, a connection not yet accepted.
+	Inode uint32
+
+	// Attrs is which attributes the kernel sent. The fields below are zero
+	// without theirs.
+	Attrs Attrs
+
+	TCPInfo      TCPInfo      // AttrTCPInfo
+	MemInfo      MemInfo      // AttrMemInfo
+	SocketMemory SocketMemory // AttrSocketMemory
+	Congestion   string       // AttrCongestion: the algorithm's name, "cubic"
+	TOS          uint8        // AttrTOS: IP_TOS, of either family
+	TrafficClass uint8        // AttrTrafficClass: IPV6_TCLASS
+	Shutdown     Shutdown     // AttrShutdown
+	Mark         uint32       // AttrMark: SO_MARK
+	ClassID      uint32       // AttrClassID: net_cls class, or SO_PRIORITY where that is 0
+	CgroupID     uint64       // AttrCgroupID: inode of the cgroup v2 folder
+}
+
+// ID identifies a socket for later requests about it.
+type ID struct {
+	Family    Family
+	Protocol  Protocol
+	Local     netip.AddrPort
+	Remote    netip.AddrPort
+	Interface uint32
+	Cookie    uint64 // 0: not known
+}
+
+// ID returns what identifies the socket.
+func (s *Socket) ID() ID {
+	return ID{Family: s.Family, Protocol: s.Protocol, Local: s.Local, Remote: s.Remote, Interface: s.Interface, Cookie: s.Cookie}
+}
+
+// TimeWait returns how long the socket stays in TIME_WAIT, at most a minute. The
+// kernel starts that minute anew when the peer's FIN comes again.
+//
+// It also answers for the FIN_WAIT2 of a connection that its process has closed:
+// the kernel keeps that as the same kind of mini-socket, and sockstat, ss -s and
+// tcp_max_tw_buckets count it as TIME_WAIT. There the time left is that to wait
+// for the peer's FIN (tcp_fin_timeout), before a TIME_WAIT that may follow. Look
+// at State to tell the two apart.
+func (s *Socket) TimeWait() (left time.Duration, ok bool) {
+	if s.Timer.Kind != TimerTimeWait {
+		return 0, false
+	}
+	return s.Timer.Expires, true
+}
+
+// Backlog returns how many connections wait in a listener's accept queue, and
+// for how many there is room: what listen(2) was given, limited by somaxconn.
+// The kernel lets in one more than the limit. It is not ok for other states.
+func (s *Socket) Backlog() (queued, limit int, ok bool) {
+	if s.State != tcpstate.Listen {
+		return 0, 0, false
+	}
+	return int(s.RecvQueue), int(s.SendQueue), true
+}
+
+// Owner returns the user that the socket belongs to. It is not ok where the
+// kernel's 0 stands for nobody rather than for root: mini-sockets have no owner,
+// and kernels up to 6.12 forget it once a process has closed the socket or as
+// long as none has accepted it.
+func (s *Socket) Owner() (uid uint32, ok bool) {
+	return s.UID, s.UID != 0 || s.Inode != 0
+}
+
+// Timer is the timer that runs for a socket. The kernel names one: that of
+// retransmission before that of probing a closed window before that of
+// keepalive.
+type Timer struct {
+	Kind TimerKind
+
+	// Retransmits counts the timer's expiries without an answer: retransmissions
+	// with TimerRetransmit, SYN-ACKs sent again for a SYN_RECV request socket,
+	// probes with TimerProbe and TimerKeepalive.
+	Retransmits uint8
+
+	// Expires is the time until the timer expires, to the kernel's tick (1 to 10
+	// ms). 0 also means that it is due, or that there is none.
+	Expires time.Duration
+}
+
+// TimerKind is what a Timer waits for.
+type TimerKind uint8
+
+// The timers. Kernels may send others.
+const (
+	TimerNone       TimerKind = uapi.TimerOff
+	TimerRetransmit TimerKind = uapi.TimerOn        // retransmission, tail-loss probe, reordering
+	TimerKeepalive  TimerKind = uapi.TimerKeepalive // keepalive; on an orphan the end of FIN_WAIT2
+	TimerTimeWait   TimerKind = uapi.TimerTimeWait  // a mini-socket's end: see Socket.TimeWait
+	TimerProbe      TimerKind = uapi.TimerProbe0    // probing the peer's closed window
+	TimerDelayedACK TimerKind = uapi.TimerDelACK    // Linux 7.1
+)
+
+// String returns "none", "retransmit", "keepalive", "time-wait", "probe",
+// "delayed-ack", or "TimerKind(42)".
+func (k TimerKind) String() string {
+	switch k {
+	case TimerNone:
+		return "none"
+	case TimerRetransmit:
+		return "retransmit"
+	case TimerKeepalive:
+		return "keepalive"
+	case TimerTimeWait:
+		return "time-wait"
+	case TimerProbe:
+		return "probe"
+	case TimerDelayedACK:
+		return "delayed-ack"
+	}
+	return "TimerKind(" + strconv.Itoa(int(k)) + ")"
+}
+
+// Shutdown is which directions of a socket are shut down (sk_shutdown).
+type Shutdown uint8
+
+// The directions. A closed socket has both.
+const (
+	ShutdownRecv Shutdown = 1
+	ShutdownSend Shutdown = 2
+)
+
+// String returns "none", "recv", "send", "recv|send", or "Shutdown(42)".
+func (s Shutdown) String() string {
+	switch s {
+	case 0:
+		return "none"
+	case ShutdownRecv:
+		return "recv"
+	case ShutdownSend:
+		return "send"
+	case ShutdownRecv | ShutdownSend:
+		return "recv|send"
+	}
+	return "Shutdown(" + strconv.Itoa(int(s)) + ")"
+}
+
+// MemInfo is struct inet_diag_meminfo: the memory behind a socket, in bytes of
+// what the kernel allocated, which is more than the data in it.
+type MemInfo struct {
+	Recv      uint32 // receive queue (idiag_rmem)
+	SendQueue uint32 // send queue (idiag_wmem)
+	Forward   uint32 // reserved ahead (idiag_fmem)
+	Send      uint32 // being sent (idiag_tmem)
+}
+
+// SocketMemory is what SO_MEMINFO gives (SK_MEMINFO_*), in bytes but for Drops.
+// All but Drops count what the kernel allocated, which is more than the data.
+type SocketMemory struct {
+	RecvAlloc  uint32 // receive queue
+	RecvBuffer uint32 // its limit, SO_RCVBUF
+	SendAlloc  uint32 // being sent
+	SendBuffer uint32 // its limit, SO_SNDBUF
+	Forward    int32  // reserved ahead; may be negative
+	SendQueued uint32 // send queue
+	Options    uint32 // socket options
+	Backlog    uint32 // received while the process held the socket
+	Drops      uint32 // packets dropped
+}
