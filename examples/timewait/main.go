@@ -1,0 +1,76 @@
+// Timewait shows the sockets that wait out their connection's end: how many, for
+// how much longer, and to where:
+//
+//	$ go run ./examples/timewait -n 2
+//	1204 in TIME_WAIT
+//	   3 in FIN_WAIT2, closed here and waiting for the peer to close
+//
+//	seconds left  TIME_WAIT  FIN_WAIT2
+//	       45-60        790          3  ########################################
+//	       30-45        288          0  ###############
+//	       15-30        101          0  #####
+//	        0-15         25          0  ##
+//
+//	TIME_WAIT  FIN_WAIT2  to
+//	     1110          0  10.1.2.3:5432
+//	       70          2  clients of our port 443
+//	       25          1  3 others
+//
+//	left   state      local            remote
+//	 0.4s  TIME_WAIT  10.1.2.9:40312   10.1.2.3:5432
+//	 0.9s  TIME_WAIT  10.1.2.9:40314   10.1.2.3:5432
+//	 1205 more (-n 0 lists all)
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/seed16c515c6/timewait/internal/cli"
+)
+
+const help = `Usage: timewait [-n N] [-json] [-netns NAME|PATH]
+
+Shows the TCP sockets in TIME_WAIT: for how many seconds they stay, the
+destinations with the most of them, and the sockets, those that go first first.
+
+FIN_WAIT2 is told apart. Once a process has closed its socket and before the
+peer has closed too, the kernel keeps the connection as the same kind of record,
+and ss -s or /proc/net/sockstat count it as TIME_WAIT. Many of them mean that
+peers do not close.
+
+Connections to a port that listens here are those that our side closed first.
+They hold no port that a new connection would need.`
+
+func main() { cli.Main("timewait", run) }
+
+func run(ctx context.Context, args []string, stdout, _ io.Writer) error {
+	flags := cli.NewFlags("timewait", help)
+	var (
+		n      = flags.Int("n", 10, "list the first `N` sockets and destinations; 0 for all")
+		asJSON = flags.Bool("json", false, "print one JSON object")
+		netns  = flags.String("netns", "", cli.NetNSHelp)
+	)
+	if err := flags.Parse(args, stdout); err != nil {
+		return err
+	}
+	if *n < 0 {
+		return &cli.UsageError{Err: fmt.Errorf("-n: %d is no number of lines", *n)}
+	}
+	c, err := cli.Dial(*netns)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	r, err := look(ctx, c)
+	if err != nil {
+		return err
+	}
+	r.limit(*n)
+	if *asJSON {
+		return json.NewEncoder(stdout).Encode(r)
+	}
+	return r.print(stdout)
+}

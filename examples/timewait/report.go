@@ -1,0 +1,200 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/seed16c515c6/timewait/sockdiag"
+	"github.com/seed16c515c6/timewait/tcpstate"
+)
+
+// tally counts the two states that mini-sockets have.
+type tally struct {
+	TimeWait int `json:"time_wait"`
+	FinWait2 int `json:"fin_wait2"`
+}
+
+func (t *tally) add(s tcpstate.State) {
+	if s == tcpstate.TimeWait {
+		t.TimeWait++
+	} else {
+		t.FinWait2++
+	}
+}
+
+func (t tally) total() int { return t.TimeWait + t.FinWait2 }
+
+// report is what the program prints, and with -json its object.
+type report struct {
+	tally
+	Left         []bucket      `json:"seconds_left"`
+	Destinations []destination `json:"destinations"`
+	Sockets      []socket      `json:"sockets"`
+
+	otherDestinations int
+	others            tally
+	otherSockets      int
+}
+
+// bucket is the sockets that have From to To seconds left.
+type bucket struct {
+	From int `json:"from"`
+	To   int `json:"to"`
+	tally
+}
+
+// destination is where sockets lead: a remote address and port, or the clients
+// of a port that listens here, whose own ports say nothing.
+type destination struct {
+	Remote    string `json:"remote,omitempty"`
+	LocalPort uint16 `json:"clients_of_local_port,omitempty"`
+	tally
+}
+
+type socket struct {
+	Local       string         `json:"local"`
+	Remote      string         `json:"remote"`
+	State       tcpstate.State `json:"state"`
+	SecondsLeft float64        `json:"seconds_left"`
+}
+
+const bucketSeconds = 5
+
+// look dumps the mini-sockets, and the listeners to tell whose side closed.
+func look(ctx context.Context, c *sockdiag.Client) (*report, error) {
+	r := &report{Left: []bucket{}, Destinations: []destination{}, Sockets: []socket{}}
+	var minis []sockdiag.Socket
+	listening := map[uint16]bool{}
+	q := sockdiag.Query{States: tcpstate.SetOf(tcpstate.TimeWait, tcpstate.FinWait2, tcpstate.Listen)}
+	for s, err := range sockdiag.Dedup(c.Dump(ctx, q)) {
+		if err != nil {
+			return nil, err
+		}
+		if s.State == tcpstate.Listen {
+			listening[s.Local.Port()] = true
+		} else if _, ok := s.TimeWait(); ok {
+			minis = append(minis, s)
+		}
+	}
+	slices.SortFunc(minis, func(a, b sockdiag.Socket) int { return cmp.Compare(a.Timer.Expires, b.Timer.Expires) })
+
+	byDestination := map[destination]*tally{}
+	for i := range minis {
+		s := &minis[i]
+		left, _ := s.TimeWait()
+		r.add(s.State)
+		r.bucket(left).add(s.State)
+		to := destination{LocalPort: s.Local.Port()}
+		if !listening[to.LocalPort] {
+			to = destination{Remote: plain(s.Remote).String()}
+		}
+		if byDestination[to] == nil {
+			byDestination[to] = new(tally)
+		}
+		byDestination[to].add(s.State)
+		r.Sockets = append(r.Sockets, socket{plain(s.Local).String(), plain(s.Remote).String(), s.State, left.Seconds()})
+	}
+	for d, t := range byDestination {
+		d.tally = *t
+		r.Destinations = append(r.Destinations, d)
+	}
+	slices.SortFunc(r.Destinations, func(a, b destination) int {
+		return cmp.Or(cmp.Compare(b.total(), a.total()), cmp.Compare(a.Remote, b.Remote), cmp.Compare(a.LocalPort, b.LocalPort))
+	})
+	return r, nil
+}
+
+// plain writes an IPv4-mapped address as the IPv4 address that it is on the wire.
+func plain(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+
+// bucket returns the bucket of a time. The first is that of the soonest.
+func (r *report) bucket(left time.Duration) *tally {
+	// A full minute belongs to the bucket that ends with it.
+	i := max(0, int((left-1)/(bucketSeconds*time.Second)))
+	for len(r.Left) <= i {
+		from := len(r.Left) * bucketSeconds
+		r.Left = append(r.Left, bucket{From: from, To: from + bucketSeconds})
+	}
+	return &r.Left[i].tally
+}
+
+// limit leaves the first n sockets and destinations, and counts the others.
+func (r *report) limit(n int) {
+	if n == 0 {
+		return
+	}
+	if over := len(r.Sockets) - n; over > 0 {
+		r.Sockets, r.otherSockets = r.Sockets[:n], over
+	}
+	if over := len(r.Destinations) - n; over > 0 {
+		for _, d := range r.Destinations[n:] {
+			r.others.TimeWait += d.TimeWait
+			r.others.FinWait2 += d.FinWait2
+		}
+		r.Destinations, r.otherDestinations = r.Destinations[:n], over
+	}
+}
+
+func (r *report) print(w io.Writer) error {
+	width := len(fmt.Sprint(max(r.TimeWait, r.FinWait2)))
+	fmt.Fprintf(w, "%*d in TIME_WAIT\n", width, r.TimeWait)
+	if r.FinWait2 > 0 {
+		fmt.Fprintf(w, "%*d in FIN_WAIT2, closed here and waiting for the peer to close\n", width, r.FinWait2)
+	}
+	if r.total() == 0 {
+		return nil
+	}
+
+	fmt.Fprintf(w, "\nseconds left  TIME_WAIT  FIN_WAIT2\n")
+	most := 0
+	for _, b := range r.Left {
+		most = max(most, b.total())
+	}
+	for _, b := range slices.Backward(r.Left) {
+		line := fmt.Sprintf("%12s  %9d  %9d  %s", fmt.Sprintf("%d-%d", b.From, b.To), b.TimeWait, b.FinWait2, bar(b.total(), most))
+		fmt.Fprintln(w, strings.TrimRight(line, " "))
+	}
+
+	fmt.Fprintf(w, "\nTIME_WAIT  FIN_WAIT2  to\n")
+	for _, d := range r.Destinations {
+		to := d.Remote
+		if to == "" {
+			to = fmt.Sprintf("clients of our port %d", d.LocalPort)
+		}
+		fmt.Fprintf(w, "%9d  %9d  %s\n", d.TimeWait, d.FinWait2, to)
+	}
+	if r.otherDestinations > 0 {
+		fmt.Fprintf(w, "%9d  %9d  %d others\n", r.others.TimeWait, r.others.FinWait2, r.otherDestinations)
+	}
+
+	fmt.Fprintln(w)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, " left\tstate\tlocal\tremote")
+	for _, s := range r.Sockets {
+		fmt.Fprintf(table, "%4.1fs\t%v\t%s\t%s\n", s.SecondsLeft, s.State, s.Local, s.Remote)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if r.otherSockets > 0 {
+		_, err := fmt.Fprintf(w, "%d more (-n 0 lists all)\n", r.otherSockets)
+		return err
+	}
+	return nil
+}
+
+// bar draws n of most, at least one mark for what is there at all.
+func bar(n, most int) string {
+	const full = 40
+	if n == 0 {
+		return ""
+	}
+	return strings.Repeat("#", max(1, n*full/most))
+}

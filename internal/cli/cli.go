@@ -1,0 +1,110 @@
+// Package cli is what the example programs share: their exit statuses, -h,
+// Ctrl-C, and the network namespace of -netns.
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/seed16c515c6/timewait/sockdiag"
+	"github.com/vishvananda/netns"
+)
+
+// Main runs a program and exits: 0 when run returns nil or was asked for help, 2
+// for bad usage, 1 for any other error, which is printed in one line. The
+// context ends at the first Ctrl-C or SIGTERM; a second one kills the program.
+func Main(name string, run func(ctx context.Context, args []string, stdout, stderr io.Writer) error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	os.Exit(status(name, err, os.Stderr))
+}
+
+func status(name string, err error, stderr io.Writer) int {
+	var usage *UsageError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "%s: %v (%s -h tells how to use it)\n", name, err, name)
+		return 2
+	}
+	fmt.Fprintf(stderr, "%s: %s\n", name, strings.TrimPrefix(err.Error(), "sockdiag: "))
+	return 1
+}
+
+// UsageError is a mistake on the command line.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what was wrong.
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Flags is a flag.FlagSet that leaves printing to Main, and prints its help where
+// it is asked for it.
+type Flags struct {
+	*flag.FlagSet
+	help string
+}
+
+// NewFlags returns the flags of a program. The help is the text above the list
+// of flags that -h prints.
+func NewFlags(name, help string) *Flags {
+	f := &Flags{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError), help: help}
+	f.SetOutput(io.Discard)
+	return f
+}
+
+// Parse parses the command line, which must hold nothing but flags. -h prints the
+// help to stdout and returns flag.ErrHelp; what cannot be parsed is a
+// *UsageError.
+func (f *Flags) Parse(args []string, stdout io.Writer) error {
+	err := f.FlagSet.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintln(stdout, f.help)
+		fmt.Fprintln(stdout, "\nFlags:")
+		f.SetOutput(stdout)
+		f.PrintDefaults()
+		return err
+	case err != nil:
+		return &UsageError{err}
+	case f.NArg() > 0:
+		return &UsageError{fmt.Errorf("unexpected argument %q", f.Arg(0))}
+	}
+	return nil
+}
+
+// NetNSHelp is the help of -netns.
+const NetNSHelp = "look into this network namespace: a `NAME` under /run/netns, or a path such as /proc/PID/ns/net\n" +
+	"(takes root, unless it is the namespace of the caller)"
+
+// Dial opens a Client in the namespace that -netns names, or for "" in the
+// caller's.
+func Dial(name string) (*sockdiag.Client, error) {
+	if name == "" {
+		return sockdiag.Dial(nil)
+	}
+	open := netns.GetFromName
+	if strings.Contains(name, "/") {
+		open = netns.GetFromPath
+	}
+	ns, err := open(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no network namespace %q: %w", name, err)
+	case err != nil:
+		return nil, fmt.Errorf("cannot open network namespace %q: %w", name, err)
+	}
+	defer ns.Close()
+	return sockdiag.Dial(&sockdiag.Config{NetNS: int(ns)})
+}
