@@ -1,0 +1,83 @@
+package sockdiag
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/seed16c515c6/timewait/internal/btf"
+	"github.com/seed16c515c6/timewait/internal/nstest"
+	"github.com/seed16c515c6/timewait/internal/uapi"
+	"github.com/seed16c515c6/timewait/tcpstate"
+)
+
+// The numbers of the wire are those of the running kernel.
+func TestKernelEnumerators(t *testing.T) {
+	spec := kernelTypes(t)
+	// The state of bound-only sockets and the newest timer are not in every kernel.
+	young := map[string]bool{"TCP_BOUND_INACTIVE": !mustRunningRelease(t).AtLeast(6, 8), "IDIAG_TIMER_DELACK": !mustRunningRelease(t).AtLeast(7, 1)}
+	for name, ours := range map[string]int64{
+		"TCP_ESTABLISHED": int64(tcpstate.Established), "TCP_SYN_SENT": int64(tcpstate.SynSent), "TCP_SYN_RECV": int64(tcpstate.SynRecv),
+		"TCP_FIN_WAIT1": int64(tcpstate.FinWait1), "TCP_FIN_WAIT2": int64(tcpstate.FinWait2), "TCP_TIME_WAIT": int64(tcpstate.TimeWait),
+		"TCP_CLOSE": int64(tcpstate.Closed), "TCP_CLOSE_WAIT": int64(tcpstate.CloseWait), "TCP_LAST_ACK": int64(tcpstate.LastAck),
+		"TCP_LISTEN": int64(tcpstate.Listen), "TCP_CLOSING": int64(tcpstate.Closing), "TCP_NEW_SYN_RECV": int64(tcpstate.NewSynRecv),
+		"TCP_BOUND_INACTIVE": int64(tcpstate.BoundInactive),
+
+		"INET_DIAG_MEMINFO": uapi.InetDiagMemInfo, "INET_DIAG_INFO": uapi.InetDiagInfo, "INET_DIAG_CONG": uapi.InetDiagCong,
+		"INET_DIAG_TOS": uapi.InetDiagTOS, "INET_DIAG_TCLASS": uapi.InetDiagTClass, "INET_DIAG_SKMEMINFO": uapi.InetDiagSKMemInfo,
+		"INET_DIAG_SHUTDOWN": uapi.InetDiagShutdown, "INET_DIAG_MARK": uapi.InetDiagMark, "INET_DIAG_CLASS_ID": uapi.InetDiagClassID,
+		"INET_DIAG_CGROUP_ID": uapi.InetDiagCgroupID,
+
+		"IDIAG_TIMER_DELACK": uapi.TimerDelACK,
+	} {
+		theirs, err := spec.Enumerator(name)
+		switch {
+		case errors.Is(err, btf.ErrNotFound) && young[name]:
+		case errors.Is(err, btf.ErrNotFound) && name[:5] == "INET_":
+			nstest.Skip(t, "%s in the BTF of vmlinux: inet_diag is a module of this kernel", name)
+		case err != nil:
+			t.Errorf("%s: %v", name, err)
+		case theirs != ours:
+			t.Errorf("%s is %d, here %d", name, theirs, ours)
+		}
+	}
+}
+
+// The structures that requests and replies begin with have the members where
+// appendDump and decode put and look for them.
+func TestKernelStructures(t *testing.T) {
+	spec := kernelTypes(t)
+	for name, want := range map[string]struct {
+		size    uint32
+		offsets map[string]uint32
+	}{
+		"inet_diag_req": {uapi.SizeofInetDiagReq, map[string]uint32{
+			"idiag_family": 0, "idiag_ext": 3, "id": 4, "idiag_states": 52}},
+		"inet_diag_req_v2": {uapi.SizeofInetDiagReqV2, map[string]uint32{
+			"sdiag_family": 0, "sdiag_protocol": 1, "idiag_ext": 2, "idiag_states": 4, "id": 8}},
+		"inet_diag_msg": {uapi.SizeofInetDiagMsg, map[string]uint32{
+			"idiag_family": 0, "idiag_state": 1, "idiag_timer": 2, "idiag_retrans": 3, "id": 4, "idiag_expires": 52,
+			"idiag_rqueue": 56, "idiag_wqueue": 60, "idiag_uid": 64, "idiag_inode": 68}},
+		"inet_diag_sockid": {48, map[string]uint32{
+			"idiag_sport": 0, "idiag_dport": 2, "idiag_src": 4, "idiag_dst": 20, "idiag_if": 36, "idiag_cookie": 40}},
+		"inet_diag_meminfo": {16, map[string]uint32{"idiag_rmem": 0, "idiag_wmem": 4, "idiag_fmem": 8, "idiag_tmem": 12}},
+		"nlmsghdr":          {uapi.SizeofNLMsgHdr, map[string]uint32{"nlmsg_len": 0, "nlmsg_type": 4, "nlmsg_flags": 6, "nlmsg_seq": 8, "nlmsg_pid": 12}},
+		"nlattr":            {uapi.SizeofNLAttr, map[string]uint32{"nla_len": 0, "nla_type": 2}},
+	} {
+		s, err := spec.Struct(name)
+		if errors.Is(err, btf.ErrNotFound) {
+			nstest.Skip(t, "struct %s in the BTF of vmlinux: inet_diag is a module of this kernel", name)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Size != want.size {
+			t.Errorf("struct %s has %d bytes, here %d", name, s.Size, want.size)
+		}
+		for member, offset := range want.offsets {
+			m, ok := s.Member(member)
+			if !ok || m.Offset != offset*8 {
+				t.Errorf("%s.%s is at bit %d (%v), here at byte %d", name, member, m.Offset, ok, offset)
+			}
+		}
+	}
+}
