@@ -168,7 +168,7 @@ func TestRunDoesNotNest(t *testing.T) {
 }
 
 // TestWhere says where it runs.
-func TestWhere(t *testing.T) {
+func TestWhere(*testing.T) {
 	if flag.Arg(0) != "" {
 		_, _ = os.Stdout.WriteString("\nmarker " + os.Getenv(marker) + "\n")
 	}

@@ -17,6 +17,7 @@ import (
 // Family is the kind of TCP socket to make.
 type Family uint8
 
+// The kinds.
 const (
 	IPv4   Family = iota + 1 // AF_INET, on 127.0.0.1
 	IPv6                     // AF_INET6, on ::1

@@ -58,9 +58,9 @@ func TestTableAgainstKernels(t *testing.T) {
 	sc := bufio.NewScanner(strings.NewReader(layouts))
 	for sc.Scan() {
 		cols := strings.Fields(sc.Text())
-		switch {
-		case cols[0] == "#":
-		case cols[0] == "kernels":
+		switch cols[0] {
+		case "#":
+		case "kernels":
 			names = cols[1:]
 			for _, name := range names {
 				v := strings.SplitN(name, ".", 3)
@@ -70,7 +70,7 @@ func TestTableAgainstKernels(t *testing.T) {
 				}
 				kernels = append(kernels, r)
 			}
-		case cols[0] == "sizes":
+		case "sizes":
 			sizes = cols[1:]
 		default:
 			key := strings.Join(cols[:3], " ")

@@ -93,7 +93,7 @@ func parseMember(cols []string) (m member, err error) {
 			return m, err
 		}
 	}
-	since, until, ok := strings.Cut(since, "-")
+	since, until, _ := strings.Cut(since, "-")
 	if since != "" {
 		if m.since, err = parseRelease(since); err != nil {
 			return m, err
