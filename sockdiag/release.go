@@ -8,7 +8,9 @@ import (
 
 // Release is the version of a Linux kernel, 6.18.44. What a distributor or a release
 // candidate adds behind it is not kept: 7.0.0-rc3 counts as 7.0.0.
-type Release struct{ Major, Minor, Patch int }
+type Release struct {
+	Major, Minor, Patch int // of 6.18.44: 6, 18 and 44
+}
 
 // ReleaseError is the error of ParseRelease.
 type ReleaseError struct {

@@ -12,10 +12,10 @@ import (
 // Socket is one socket as the kernel described it. It is a plain value: nothing
 // in it changes or is used again when the iteration goes on.
 type Socket struct {
-	Family   Family
-	Protocol Protocol
-	State    tcpstate.State
-	Timer    Timer
+	Family   Family         // by the socket, not its addresses: a v4-mapped one is IPv6
+	Protocol Protocol       // TCP, as long as no Query asks for others
+	State    tcpstate.State // bound-only sockets, which the kernel calls CLOSE, are BoundInactive
+	Timer    Timer          // the one that runs, if any
 
 	// Local and Remote are the two ends. A wildcard is the unspecified address;
 	// a listener's Remote is that with port 0. IPv4-mapped IPv6 addresses stay as
@@ -63,12 +63,12 @@ type Socket struct {
 
 // ID identifies a socket for later requests about it.
 type ID struct {
-	Family    Family
-	Protocol  Protocol
-	Local     netip.AddrPort
-	Remote    netip.AddrPort
-	Interface uint32
-	Cookie    uint64 // 0: not known
+	Family    Family         // as Socket has it
+	Protocol  Protocol       // of IDOf perhaps one that a Query has not
+	Local     netip.AddrPort // as Socket has it
+	Remote    netip.AddrPort // as Socket has it; unspecified and port 0 without a peer
+	Interface uint32         // index of the device that the socket is bound to, 0 for none
+	Cookie    uint64         // 0: not known
 }
 
 // ID returns what identifies the socket.
@@ -113,7 +113,7 @@ func (s *Socket) Owner() (uid uint32, ok bool) {
 // retransmission before that of probing a closed window before that of
 // keepalive.
 type Timer struct {
-	Kind TimerKind
+	Kind TimerKind // what it waits for; TimerNone: none runs
 
 	// Retransmits counts the timer's expiries without an answer: retransmissions
 	// with TimerRetransmit, SYN-ACKs sent again for a SYN_RECV request socket,

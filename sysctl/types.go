@@ -76,7 +76,7 @@ func (v Timestamps) String() string {
 
 // PortRange is a range of ports, both ends in it. The zero PortRange has no port.
 type PortRange struct {
-	First, Last uint16
+	First, Last uint16 // both in it
 }
 
 // Len returns the number of ports in the range: 0 if Last is below First, and for the zero PortRange.

@@ -15,6 +15,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/seed16c515c6/timewait/internal/cli"
@@ -44,7 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var q sockdiag.Query
 	var err error
 	if q.States, err = tcpstate.ParseSet(*states); err != nil {
-		return &cli.UsageError{Err: fmt.Errorf("-state: %w", err)}
+		return &cli.UsageError{Err: fmt.Errorf("-state: %s", strings.TrimPrefix(err.Error(), "tcpstate: "))}
 	}
 	if q.States == 0 {
 		return &cli.UsageError{Err: fmt.Errorf("-state: %q selects nothing", *states)}

@@ -2,24 +2,23 @@
 // how much longer, and to where:
 //
 //	$ go run ./examples/timewait -n 2
-//	1204 in TIME_WAIT
-//	   3 in FIN_WAIT2, closed here and waiting for the peer to close
+//	1204 in TIME_WAIT, 3 in FIN_WAIT2 (closed here, not yet by the peer)
 //
 //	seconds left  TIME_WAIT  FIN_WAIT2
 //	       45-60        790          3  ########################################
-//	       30-45        288          0  ###############
+//	       30-45        288          0  ##############
 //	       15-30        101          0  #####
-//	        0-15         25          0  ##
+//	        0-15         25          0  #
 //
 //	TIME_WAIT  FIN_WAIT2  to
 //	     1110          0  10.1.2.3:5432
 //	       70          2  clients of our port 443
-//	       25          1  3 others
+//	       24          1  3 others
 //
-//	left   state      local            remote
-//	 0.4s  TIME_WAIT  10.1.2.9:40312   10.1.2.3:5432
-//	 0.9s  TIME_WAIT  10.1.2.9:40314   10.1.2.3:5432
-//	 1205 more (-n 0 lists all)
+//	 left  state      local           remote
+//	 0.4s  TIME_WAIT  10.1.2.9:40312  10.1.2.3:5432
+//	 0.9s  TIME_WAIT  10.1.2.9:40314  10.1.2.3:5432
+//	1205 more (-n 0 lists all)
 package main
 
 import (
@@ -34,7 +33,7 @@ import (
 const help = `Usage: timewait [-n N] [-json] [-netns NAME|PATH]
 
 Shows the TCP sockets in TIME_WAIT: for how many seconds they stay, the
-destinations with the most of them, and the sockets, those that go first first.
+destinations with the most of them, and the sockets, the soonest to go first.
 
 FIN_WAIT2 is told apart. Once a process has closed its socket and before the
 peer has closed too, the kernel keeps the connection as the same kind of record,
@@ -49,8 +48,8 @@ func main() { cli.Main("timewait", run) }
 func run(ctx context.Context, args []string, stdout, _ io.Writer) error {
 	flags := cli.NewFlags("timewait", help)
 	var (
-		n      = flags.Int("n", 10, "list the first `N` sockets and destinations; 0 for all")
-		asJSON = flags.Bool("json", false, "print one JSON object")
+		n      = flags.Int("n", 5, "list the first `N` sockets and destinations; 0 for all")
+		asJSON = flags.Bool("json", false, "print one JSON object; its lists too have the first N, its numbers count all")
 		netns  = flags.String("netns", "", cli.NetNSHelp)
 	)
 	if err := flags.Parse(args, stdout); err != nil {

@@ -65,11 +65,9 @@ type socket struct {
 	SecondsLeft float64        `json:"seconds_left"`
 }
 
-const bucketSeconds = 5
-
 // look dumps the mini-sockets, and the listeners to tell whose side closed.
 func look(ctx context.Context, c *sockdiag.Client) (*report, error) {
-	r := &report{Left: []bucket{}, Destinations: []destination{}, Sockets: []socket{}}
+	r := &report{Destinations: []destination{}, Sockets: []socket{}}
 	var minis []sockdiag.Socket
 	listening := map[uint16]bool{}
 	q := sockdiag.Query{States: tcpstate.SetOf(tcpstate.TimeWait, tcpstate.FinWait2, tcpstate.Listen)}
@@ -85,6 +83,11 @@ func look(ctx context.Context, c *sockdiag.Client) (*report, error) {
 	}
 	slices.SortFunc(minis, func(a, b sockdiag.Socket) int { return cmp.Compare(a.Timer.Expires, b.Timer.Expires) })
 
+	var longest time.Duration
+	if len(minis) > 0 {
+		longest = minis[len(minis)-1].Timer.Expires
+	}
+	r.Left = buckets(longest)
 	byDestination := map[destination]*tally{}
 	for i := range minis {
 		s := &minis[i]
@@ -114,14 +117,25 @@ func look(ctx context.Context, c *sockdiag.Client) (*report, error) {
 // plain writes an IPv4-mapped address as the IPv4 address that it is on the wire.
 func plain(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
+// buckets returns four empty buckets: quarters of a minute. Over a peer that is
+// slow to answer FIN_WAIT2 can last longer than one; then they are wider.
+func buckets(longest time.Duration) []bucket {
+	const n = 4
+	seconds := 15
+	for longest > time.Duration(n*seconds)*time.Second {
+		seconds *= 2
+	}
+	b := make([]bucket, n)
+	for i := range b {
+		b[i] = bucket{From: i * seconds, To: (i + 1) * seconds}
+	}
+	return b
+}
+
 // bucket returns the bucket of a time. The first is that of the soonest.
 func (r *report) bucket(left time.Duration) *tally {
 	// A full minute belongs to the bucket that ends with it.
-	i := max(0, int((left-1)/(bucketSeconds*time.Second)))
-	for len(r.Left) <= i {
-		from := len(r.Left) * bucketSeconds
-		r.Left = append(r.Left, bucket{From: from, To: from + bucketSeconds})
-	}
+	i := max(0, int((left-1)/(time.Duration(r.Left[0].To)*time.Second)))
 	return &r.Left[i].tally
 }
 
@@ -143,13 +157,12 @@ func (r *report) limit(n int) {
 }
 
 func (r *report) print(w io.Writer) error {
-	width := len(fmt.Sprint(max(r.TimeWait, r.FinWait2)))
-	fmt.Fprintf(w, "%*d in TIME_WAIT\n", width, r.TimeWait)
+	line := fmt.Sprintf("%d in TIME_WAIT", r.TimeWait)
 	if r.FinWait2 > 0 {
-		fmt.Fprintf(w, "%*d in FIN_WAIT2, closed here and waiting for the peer to close\n", width, r.FinWait2)
+		line += fmt.Sprintf(", %d in FIN_WAIT2 (closed here, not yet by the peer)", r.FinWait2)
 	}
-	if r.total() == 0 {
-		return nil
+	if _, err := fmt.Fprintln(w, line); err != nil || r.total() == 0 {
+		return err
 	}
 
 	fmt.Fprintf(w, "\nseconds left  TIME_WAIT  FIN_WAIT2\n")
@@ -170,8 +183,12 @@ func (r *report) print(w io.Writer) error {
 		}
 		fmt.Fprintf(w, "%9d  %9d  %s\n", d.TimeWait, d.FinWait2, to)
 	}
-	if r.otherDestinations > 0 {
-		fmt.Fprintf(w, "%9d  %9d  %d others\n", r.others.TimeWait, r.others.FinWait2, r.otherDestinations)
+	if n := r.otherDestinations; n > 0 {
+		to := "1 other"
+		if n > 1 {
+			to = fmt.Sprintf("%d others", n)
+		}
+		fmt.Fprintf(w, "%9d  %9d  %s\n", r.others.TimeWait, r.others.FinWait2, to)
 	}
 
 	fmt.Fprintln(w)

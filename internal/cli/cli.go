@@ -99,12 +99,30 @@ func Dial(name string) (*sockdiag.Client, error) {
 		open = netns.GetFromPath
 	}
 	ns, err := open(name)
+	if err == nil {
+		defer ns.Close()
+		var c *sockdiag.Client
+		if c, err = sockdiag.Dial(&sockdiag.Config{NetNS: int(ns)}); err == nil {
+			return c, nil
+		}
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("there is no network namespace %q: %w", name, err)
-	case err != nil:
-		return nil, fmt.Errorf("cannot open network namespace %q: %w", name, err)
+	case errors.Is(err, fs.ErrInvalid):
+		// Dial knows it by the number of its descriptor, which says nothing here.
+		return nil, fmt.Errorf("%q is not a network namespace: %w", name, fs.ErrInvalid)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("may not look into network namespace %q, which takes root: %w", name, cause(err))
 	}
-	defer ns.Close()
-	return sockdiag.Dial(&sockdiag.Config{NetNS: int(ns)})
+	return nil, fmt.Errorf("cannot look into network namespace %q: %w", name, cause(err))
+}
+
+// cause takes the "sockdiag: dial" off, which says nothing here either.
+func cause(err error) error {
+	var op *sockdiag.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
 }

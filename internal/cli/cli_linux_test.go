@@ -1,0 +1,110 @@
+package cli_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seed16c515c6/timewait/internal/cli"
+	"github.com/seed16c515c6/timewait/internal/cli/clitest"
+	"github.com/seed16c515c6/timewait/internal/nstest"
+	"github.com/seed16c515c6/timewait/sockdiag"
+	"github.com/seed16c515c6/timewait/tcpstate"
+)
+
+func TestMain(m *testing.M) {
+	clitest.Main(m, func() {
+		// The program of TestDialWithoutPrivilege: it opens what it is told to.
+		_, err := cli.Dial(os.Args[1])
+		fmt.Println(err, errors.Is(err, fs.ErrPermission))
+		os.Exit(0)
+	})
+}
+
+// timeWaits dials, and counts the sockets in TIME_WAIT.
+func timeWaits(t *testing.T, name string) uint64 {
+	t.Helper()
+	c, err := cli.Dial(name)
+	if err != nil {
+		t.Fatalf("Dial(%q): %v", name, err)
+	}
+	defer c.Close()
+	counts, err := c.Count(t.Context(), sockdiag.Query{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return counts[tcpstate.TimeWait]
+}
+
+func TestDial(t *testing.T) {
+	nstest.RequireNamespace(t)
+	one, two := nstest.NewNamespace(t), nstest.NewNamespace(t)
+	one.Do(func() { nstest.TimeWait(t, nstest.IPv4, 1) })
+	two.Do(func() { nstest.TimeWait(t, nstest.IPv4, 2) })
+	one.Do(func() {
+		if n := timeWaits(t, ""); n != 1 {
+			t.Errorf("the caller's own: %d sockets, want 1", n)
+		}
+		if n := timeWaits(t, clitest.Path(two)); n != 2 {
+			t.Errorf("by a path: %d sockets, want 2", n)
+		}
+	})
+	clitest.InNamedNamespace(t, two, "two", func() {
+		if n := timeWaits(t, "two"); n != 2 {
+			t.Errorf("by a name: %d sockets, want 2", n)
+		}
+		if n := timeWaits(t, "/run/netns/two"); n != 2 {
+			t.Errorf("by the path of a name: %d sockets, want 2", n)
+		}
+		if _, err := cli.Dial("three"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a name that is missing: %v", err)
+		}
+	})
+}
+
+func TestDialErrors(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]struct {
+		is   error
+		text string
+	}{
+		"no-such-name":           {fs.ErrNotExist, `no network namespace "no-such-name"`},
+		"/no/such/path":          {fs.ErrNotExist, `no network namespace "/no/such/path"`},
+		file:                     {fs.ErrInvalid, "not a network namespace"},
+		filepath.Dir(file):       {fs.ErrInvalid, "not a network namespace"},
+		"/proc/self/ns/uts":      {fs.ErrInvalid, "not a network namespace"}, // but of another kind
+		file + "/below":          {nil, "cannot look into"},
+		"nul\x00byte":            {nil, "cannot look into"},
+		strings.Repeat("x", 1e4): {nil, "cannot look into"},
+	} {
+		c, err := cli.Dial(name)
+		if err == nil {
+			_ = c.Close()
+			t.Errorf("%.40q: no error", name)
+			continue
+		}
+		if want.is != nil && !errors.Is(err, want.is) || !strings.Contains(err.Error(), want.text) || strings.ContainsAny(err.Error(), "\n\x00") {
+			t.Errorf("%.40q: %v", name, err)
+		}
+		if !strings.Contains(err.Error(), fmt.Sprintf("%q", name)) || strings.Contains(err.Error(), "descriptor") {
+			t.Errorf("%.40q is not what the error names: %v", name, err)
+		}
+	}
+}
+
+func TestDialWithoutPrivilege(t *testing.T) {
+	nstest.RequireNamespace(t)
+	cmd := clitest.Command(clitest.Inherited)
+	clitest.Unprivileged(t, cmd, nstest.NewNamespace(t))
+	out, errs, status := clitest.Exit(t, cmd)
+	if status != 0 || errs != "" || !strings.Contains(out, clitest.Inherited) || !strings.Contains(out, "takes root") || !strings.HasSuffix(out, " true\n") {
+		t.Errorf("status %d, stderr %q, error and whether it is fs.ErrPermission: %q", status, errs, out)
+	}
+}

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/seed16c515c6/timewait/sockdiag"
+)
+
+func TestStatus(t *testing.T) {
+	dump := &sockdiag.OpError{Op: "dump", Protocol: sockdiag.TCP, Err: fs.ErrPermission}
+	for _, tt := range []struct {
+		err    error
+		status int
+		stderr string
+	}{
+		{nil, 0, ""},
+		{flag.ErrHelp, 0, ""},
+		{fmt.Errorf("wrapped: %w", flag.ErrHelp), 0, ""},
+		{errors.New("it broke"), 1, "prog: it broke\n"},
+		{dump, 1, "prog: dump TCP: permission denied\n"}, // without our package's name
+		{context.DeadlineExceeded, 1, "prog: context deadline exceeded\n"},
+		{&UsageError{errors.New("-n: no")}, 2, "prog: -n: no (prog -h tells how to use it)\n"},
+		{fmt.Errorf("flags: %w", &UsageError{errors.New("no")}), 2, "prog: flags: no (prog -h tells how to use it)\n"},
+	} {
+		var stderr bytes.Buffer
+		if got := status("prog", tt.err, &stderr); got != tt.status || stderr.String() != tt.stderr {
+			t.Errorf("%v: status %d, stderr %q, want %d, %q", tt.err, got, &stderr, tt.status, tt.stderr)
+		}
+	}
+}
+
+func TestUsageErrorUnwrap(t *testing.T) {
+	cause := errors.New("cause")
+	if err := error(&UsageError{cause}); !errors.Is(err, cause) || err.Error() != "cause" {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestParse(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		n    int
+		err  string // "": none
+	}{
+		{nil, 7, ""},
+		{[]string{"-n", "3"}, 3, ""},
+		{[]string{"--n=4"}, 4, ""},
+		{[]string{"-n", "3", "--"}, 3, ""},
+		{[]string{"x"}, 7, `unexpected argument "x"`},
+		{[]string{"-n", "3", "x", "-n", "4"}, 3, `unexpected argument "x"`},
+		{[]string{"--", "-n"}, 7, `unexpected argument "-n"`},
+		{[]string{"-m"}, 7, "-m"},
+		{[]string{"-n"}, 7, "-n"},
+		{[]string{"-n", "three"}, 0, `"three"`},
+	} {
+		var stdout bytes.Buffer
+		f := NewFlags("prog", "Usage: prog")
+		n := f.Int("n", 7, "`N` of them")
+		err := f.Parse(tt.args, &stdout)
+		var usage *UsageError
+		if tt.err == "" && err != nil || tt.err != "" && (!errors.As(err, &usage) || !strings.Contains(err.Error(), tt.err) || strings.Contains(err.Error(), "\n")) {
+			t.Errorf("%q: %v, want %q", tt.args, err, tt.err)
+		}
+		if err == nil && *n != tt.n {
+			t.Errorf("%q: -n is %d, want %d", tt.args, *n, tt.n)
+		}
+		if stdout.Len() > 0 {
+			t.Errorf("%q prints %q", tt.args, &stdout)
+		}
+	}
+}
+
+// The help goes to stdout, with the program's text above its flags.
+func TestParseHelp(t *testing.T) {
+	for _, arg := range []string{"-h", "--help"} {
+		var stdout bytes.Buffer
+		f := NewFlags("prog", "Usage: prog [-n N]\n\nDoes it.")
+		f.Int("n", 7, "`N` of them")
+		if err := f.Parse([]string{arg, "junk"}, &stdout); !errors.Is(err, flag.ErrHelp) {
+			t.Errorf("%s: %v", arg, err)
+		}
+		out := stdout.String()
+		if !strings.HasPrefix(out, "Usage: prog [-n N]\n\nDoes it.\n") || strings.Count(out, "Usage") != 1 {
+			t.Errorf("%s prints %q", arg, out)
+		}
+		if !strings.Contains(out, "-n N\n") || !strings.Contains(out, "N of them (default 7)") {
+			t.Errorf("%s lists no flag: %q", arg, out)
+		}
+	}
+}

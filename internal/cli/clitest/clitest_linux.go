@@ -1,0 +1,130 @@
+// Package clitest runs the example programs in tests: in the test's own process,
+// and as a process of their own. Only tests import it.
+package clitest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed16c515c6/timewait/internal/nstest"
+)
+
+// asProgram is the environment variable that makes a test binary the program.
+const asProgram = "TIMEWAIT_TEST_PROGRAM"
+
+// Main is what a TestMain calls: in a process that Command started it is the
+// program's main, otherwise nstest.Main.
+func Main(m *testing.M, main func()) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		os.Exit(99) // not reached: the programs exit
+	}
+	nstest.Main(m)
+}
+
+// Command prepares the program as a process of its own.
+func Command(args ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", args...)
+	// The race detector would sleep for a second at every exit.
+	cmd.Env = append(os.Environ(), asProgram+"=1", "GORACE=atexit_sleep_ms=0")
+	return cmd
+}
+
+// Exit runs the command, and returns what it printed and its exit status.
+func Exit(t testing.TB, cmd *exec.Cmd) (stdout, stderr string, status int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	if cmd.Stdout == nil {
+		cmd.Stdout = &out
+	}
+	cmd.Stderr = &errs
+	err := cmd.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// Output runs the program in this process and returns what it printed. It must
+// succeed and have nothing to complain about.
+func Output(t testing.TB, run func(ctx context.Context, args []string, stdout, stderr io.Writer) error, args ...string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if err := run(t.Context(), args, &stdout, &stderr); err != nil || stderr.Len() > 0 {
+		t.Fatalf("%q: %v\nstdout: %s\nstderr: %s", args, err, &stdout, &stderr)
+	}
+	return stdout.String()
+}
+
+// OneLine checks that what a program printed on stderr is one line, of the
+// program, with all the words in it.
+func OneLine(t testing.TB, stderr, program string, words ...string) {
+	t.Helper()
+	if !strings.HasPrefix(stderr, program+": ") || strings.Count(stderr, "\n") != 1 || !strings.HasSuffix(stderr, "\n") {
+		t.Errorf("stderr is not one line of %s: %q", program, stderr)
+	}
+	for _, word := range words {
+		if !strings.Contains(stderr, word) {
+			t.Errorf("stderr has no %q: %q", word, stderr)
+		}
+	}
+	for _, noise := range []string{"sockdiag:", "tcpstate:", "descriptor"} {
+		if strings.Contains(stderr, noise) {
+			t.Errorf("stderr has %q, which means nothing to who reads it: %q", noise, stderr)
+		}
+	}
+}
+
+// InNamedNamespace calls fn on a thread for which, and for whose child
+// processes, ns has the name under /run/netns. The thread is in a network
+// namespace of its own. Nobody else sees the name.
+func InNamedNamespace(t testing.TB, ns *nstest.Namespace, name string, fn func()) {
+	t.Helper()
+	nstest.NewNamespace(t).Do(func() {
+		must := func(what string, err error) {
+			t.Helper()
+			if err != nil {
+				nstest.Skip(t, "a mount namespace with a /run/netns: %s: %v", what, err)
+			}
+		}
+		must("unshare", unix.Unshare(unix.CLONE_NEWNS))
+		must("make / private", unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+		must("mount /run", unix.Mount("tmpfs", "/run", "tmpfs", 0, ""))
+		path := filepath.Join("/run/netns", name)
+		must("mkdir", os.Mkdir("/run/netns", 0o755))
+		must("create", os.WriteFile(path, nil, 0o444))
+		must("bind", unix.Mount(Path(ns), path, "", unix.MS_BIND, ""))
+		fn()
+	})
+}
+
+// Path is a path to the namespace, for this process.
+func Path(ns *nstest.Namespace) string { return fmt.Sprintf("/proc/self/fd/%d", ns.FD()) }
+
+// Unprivileged has the command run in a user namespace into which nothing is
+// mapped, so that it has no privilege over what is outside. It inherits the
+// descriptor of ns, as Inherited.
+func Unprivileged(t testing.TB, cmd *exec.Cmd, ns *nstest.Namespace) {
+	t.Helper()
+	f, err := os.Open(Path(ns))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	cmd.ExtraFiles = []*os.File{f}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
+}
+
+// Inherited is the path to the namespace of Unprivileged, for the program.
+const Inherited = "/proc/self/fd/3"

@@ -1,0 +1,202 @@
+package nlsock_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed16c515c6/timewait/internal/nlsock"
+	"github.com/seed16c515c6/timewait/internal/nstest"
+	"github.com/seed16c515c6/timewait/internal/uapi"
+)
+
+func TestMain(m *testing.M) { nstest.Main(m) }
+
+func dial(t *testing.T) *nlsock.Conn {
+	t.Helper()
+	c, err := nlsock.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+var ne = binary.NativeEndian
+
+// message is a netlink message to be acknowledged, with a payload of zeros.
+func message(typ uint16, seq uint32, payload int) []byte {
+	b := make([]byte, uapi.SizeofNLMsgHdr+payload)
+	ne.PutUint32(b, uint32(len(b)))
+	ne.PutUint16(b[4:], typ)
+	ne.PutUint16(b[6:], uapi.NLMFRequest|uapi.NLMFAck)
+	ne.PutUint32(b[8:], seq)
+	return b
+}
+
+// sizeofAck is a struct nlmsgerr behind its header: an errno and the header of
+// the message that it answers, without its payload.
+const sizeofAck = uapi.SizeofNLMsgHdr + 4 + uapi.SizeofNLMsgHdr
+
+func TestSendReceive(t *testing.T) {
+	c := dial(t)
+	for seq := range uint32(3) {
+		if err := c.Send(message(uapi.NLMsgNoop, seq, 0)); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 4096)
+		n, port, err := c.Receive(b)
+		if err != nil || n != sizeofAck || port != 0 {
+			t.Fatalf("%d bytes from port %d, %v", n, port, err)
+		}
+		if size, typ, answered, errno := ne.Uint32(b), ne.Uint16(b[4:]), ne.Uint32(b[8:]), ne.Uint32(b[16:]); size != sizeofAck || typ != uapi.NLMsgError || answered != seq || errno != 0 {
+			t.Errorf("size %d, type %d, sequence %d, errno %d", size, typ, answered, errno)
+		}
+	}
+}
+
+// An error does not bring the request back (NETLINK_CAP_ACK), so that its length
+// is bounded.
+func TestErrorWithoutRequest(t *testing.T) {
+	c := dial(t)
+	const noFamily = 0xff
+	req := message(uapi.SockDiagByFamily, 1, 1000)
+	req[uapi.SizeofNLMsgHdr] = noFamily
+	if err := c.Send(req); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 4096)
+	n, _, err := c.Receive(b)
+	if err != nil || n != sizeofAck || ne.Uint16(b[4:]) != uapi.NLMsgError || ne.Uint32(b[16:]) == 0 {
+		t.Errorf("%d bytes, want %d, type %d, errno %d, %v", n, sizeofAck, ne.Uint16(b[4:]), -int32(ne.Uint32(b[16:])), err)
+	}
+}
+
+// A buffer too short gets the head of the datagram and its whole length, and the
+// next datagram is the next.
+func TestReceiveShort(t *testing.T) {
+	c := dial(t)
+	for _, size := range []int{20, 0, 1, sizeofAck} {
+		for seq := range uint32(2) {
+			if err := c.Send(message(uapi.NLMsgNoop, 10+seq, 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b := make([]byte, size)
+		if n, port, err := c.Receive(b); err != nil || n != sizeofAck || port != 0 {
+			t.Errorf("into %d bytes: length %d, port %d, %v", size, n, port, err)
+		}
+		if size >= uapi.SizeofNLMsgHdr && ne.Uint32(b[8:]) != 10 {
+			t.Errorf("into %d bytes: % x", size, b)
+		}
+		b = make([]byte, 100)
+		if n, _, err := c.Receive(b); err != nil || n != sizeofAck || ne.Uint32(b[8:]) != 11 {
+			t.Errorf("then length %d, sequence %d, %v", n, ne.Uint32(b[8:]), err)
+		}
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	c := dial(t)
+	b := make([]byte, 100)
+	for _, d := range []time.Duration{-time.Hour, 20 * time.Millisecond} {
+		begin := time.Now()
+		if err := c.SetReadDeadline(begin.Add(d)); err != nil {
+			t.Fatal(err)
+		}
+		if n, _, err := c.Receive(b); !errors.Is(err, os.ErrDeadlineExceeded) || n != 0 {
+			t.Errorf("deadline in %v: %d, %v", d, n, err)
+		}
+		if passed := time.Since(begin); passed < d {
+			t.Errorf("deadline in %v: after %v", d, passed)
+		}
+	}
+	// While it waits.
+	if err := c.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(20*time.Millisecond, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
+	defer timer.Stop()
+	if _, _, err := c.Receive(b); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("deadline set while waiting: %v", err)
+	}
+	// And without one it works again.
+	if err := c.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Send(message(uapi.NLMsgNoop, 1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := c.Receive(b); err != nil || n != sizeofAck {
+		t.Errorf("without deadline: %d, %v", n, err)
+	}
+}
+
+func TestClose(t *testing.T) {
+	c := dial(t)
+	received := make(chan error)
+	go func() {
+		_, _, err := c.Receive(make([]byte, 100))
+		received <- err
+	}()
+	select {
+	case err := <-received:
+		t.Fatalf("Receive does not wait: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-received:
+		if err == nil {
+			t.Error("a Receive that waited ends without an error")
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("Receive waits on after Close")
+	}
+	if err := c.Send(message(uapi.NLMsgNoop, 1, 0)); err == nil {
+		t.Error("Send after Close: no error")
+	}
+	if _, _, err := c.Receive(make([]byte, 100)); err == nil {
+		t.Error("Receive after Close: no error")
+	}
+	if _, err := c.NetNSCookie(); err == nil {
+		t.Error("NetNSCookie after Close: no error")
+	}
+}
+
+// The cookie is that of the namespace, as any socket of it has it.
+func TestNetNSCookie(t *testing.T) {
+	nstest.RequireNamespace(t)
+	cookies := func() (ours [2]uint64, kernels uint64) {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		if kernels, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE); err != nil {
+			nstest.Skip(t, "SO_NETNS_COOKIE, of Linux 5.14: %v", err)
+		}
+		for i := range ours {
+			if ours[i], err = dial(t).NetNSCookie(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return ours, kernels
+	}
+	here, want := cookies()
+	if here != [2]uint64{want, want} {
+		t.Errorf("cookies %v, of another socket %d", here, want)
+	}
+	nstest.NewNamespace(t).Do(func() {
+		there, wantThere := cookies()
+		if wantThere == want || there != [2]uint64{wantThere, wantThere} {
+			t.Errorf("in another namespace %v, of another socket %d; at home %d", there, wantThere, want)
+		}
+	})
+}
