@@ -56,37 +56,40 @@ func TestWatch(t *testing.T) {
 		}
 		return strings.Join(block[1:], "\n")
 	}
-	// until skips blocks like the last.
-	until := func(last, want string) {
+	// follow reads blocks until there are so many sockets. They come and go one
+	// by one, perhaps over several blocks; each block shows the change since the
+	// one before, or none.
+	sum := 6
+	follow := func(to int) {
 		t.Helper()
-		got := next()
-		for got == last {
-			got = next()
+		changed := false
+		for sum != to {
+			block := next()
+			if block == fmt.Sprintf("ESTABLISHED  %d", sum) {
+				continue
+			}
+			var n, change int
+			if _, err := fmt.Sscanf(block, "ESTABLISHED %d %d", &n, &change); err != nil || n-change != sum || change == 0 {
+				t.Fatalf("%d sockets, and then %q", sum, block)
+			}
+			sum, changed = n, true
 		}
-		if got != want {
-			t.Fatalf("after %q: %q, want %q", last, got, want)
+		if !changed {
+			t.Fatal("no change was seen")
 		}
 	}
-	until("", "ESTABLISHED  6")
+	if got := next(); got != "ESTABLISHED  6" {
+		t.Fatalf("at first %q", got)
+	}
 	pair()
-	until("ESTABLISHED  6", "ESTABLISHED  8  +2")
-	until("ESTABLISHED  8  +2", "ESTABLISHED  8") // the change is since the last time only
+	follow(8)
+	if got := next(); got != "ESTABLISHED  8" { // the change is since the last time only
+		t.Fatalf("nothing changed: %q", got)
+	}
 	for _, fd := range slices.Backward(pairs) {
 		nstest.Abort(t, fd)
 	}
-	// They go one by one, perhaps over several blocks.
-	sum := 8
-	for sum > 0 {
-		block := next()
-		if block == fmt.Sprintf("ESTABLISHED  %d", sum) {
-			continue
-		}
-		var n, change int
-		if _, err := fmt.Sscanf(block, "ESTABLISHED %d %d", &n, &change); err != nil || n-change != sum {
-			t.Fatalf("%d sockets, and then %q", sum, block)
-		}
-		sum = n
-	}
+	follow(0)
 	if got := next(); got != "" {
 		t.Errorf("nothing is left and nothing changed: %q", got)
 	}
