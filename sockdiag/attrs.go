@@ -21,8 +21,14 @@ const (
 	// AttrMemInfo asks for Socket.MemInfo.
 	AttrMemInfo Attrs = 1 << uapi.InetDiagMemInfo
 
-	// AttrTCPInfo asks for Socket.TCPInfo, and makes the kernel take each
-	// socket's lock for a moment. Bound-only sockets have none.
+	// AttrTCPInfo asks for Socket.TCPInfo. Bound-only sockets have none.
+	//
+	// The kernel takes each socket's lock for it: the dump waits while another
+	// process keeps the kernel at work on one, and cannot be interrupted there.
+	// And to callers with CAP_NET_ADMIN the kernel then sends TCP-MD5 keys as
+	// well. A listener with more than about 300 of them does not fit into any
+	// batch, and ends the dump as if it were the last socket; without AttrTCPInfo
+	// it does not.
 	AttrTCPInfo Attrs = 1 << uapi.InetDiagInfo
 
 	// AttrCongestion asks for Socket.Congestion.
@@ -54,7 +60,7 @@ const (
 	AttrCgroupID Attrs = 1 << uapi.InetDiagCgroupID
 )
 
-// allAttrs is what a Query may ask for.
+// allAttrs is all that have a name.
 const allAttrs = AttrMemInfo | AttrTCPInfo | AttrCongestion | AttrTOS | AttrTrafficClass |
 	AttrSocketMemory | AttrShutdown | AttrMark | AttrClassID | AttrCgroupID
 

@@ -14,22 +14,23 @@ import (
 // Config is how to Dial. The zero Config, like a nil one, is the defaults.
 type Config struct {
 	// NetNS is the descriptor of the network namespace to look into: an open
-	// /run/netns/NAME or /proc/PID/ns/net. Dial duplicates it. To enter a
-	// namespace other than one's own takes CAP_SYS_ADMIN over it. 0 is the
-	// namespace of the thread that calls Dial.
+	// /run/netns/NAME or /proc/PID/ns/net. Dial duplicates it, and the Client
+	// keeps the namespace alive until it is closed. To enter a namespace other
+	// than one's own takes CAP_SYS_ADMIN over it. 0 is the namespace of the
+	// thread that calls Dial.
 	NetNS int
 
 	// BufferSize is the bytes of the receive buffer that a running call holds.
 	// Most callers should leave it 0: that is 32 KiB, beyond which the kernel's
-	// batches do not grow. A smaller one, down to 8 KiB, saves memory and costs
-	// system calls; less is raised to that.
+	// batches do not grow, and the least: in smaller ones a socket with much to
+	// say (many TCP-MD5 keys) ends a dump early, and the kernel calls that a
+	// success. The buffer grows by itself for a first reply that is longer.
 	BufferSize int
 }
 
 const (
-	defaultBuffer = 32 << 10
-	minBuffer     = 8 << 10 // the kernel's smallest batches with pages of 64 KiB
-	maxBuffer     = 64 << 20
+	minBuffer = 32 << 10 // the kernel's largest batch
+	maxBuffer = 64 << 20
 )
 
 // maxIdle is how many sockets a Client keeps for calls to come.
@@ -82,9 +83,6 @@ func newClient(cfg Config) (*Client, error) {
 // dialClient makes a Client of its parts, and its first socket, so that what
 // cannot work fails now.
 func dialClient(bufferSize int, dial func() (transport, error), hangUp func() error) (*Client, error) {
-	if bufferSize == 0 {
-		bufferSize = defaultBuffer
-	}
 	c := &Client{bufferSize: max(bufferSize, minBuffer), dial: dial, hangUp: hangUp}
 	first, err := c.acquire()
 	if err != nil {
@@ -99,15 +97,19 @@ func dialClient(bufferSize int, dial func() (transport, error), hangUp func() er
 // later ones. Closing again does nothing.
 func (c *Client) Close() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.closed.Swap(true) {
+		c.mu.Unlock()
 		return nil
 	}
+	conns := c.conns
+	c.conns = nil
+	c.mu.Unlock()
+
+	// Without the lock: closing waits for a system call that is in the kernel.
 	var err error
-	for _, cn := range c.conns {
+	for _, cn := range conns {
 		err = errors.Join(err, cn.transport.Close())
 	}
-	c.conns = nil
 	if err = errors.Join(err, c.hangUp()); err != nil {
 		return &OpError{Op: "close", Err: err}
 	}

@@ -8,11 +8,15 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/seed16c515c6/timewait/internal/nstest"
 	"github.com/seed16c515c6/timewait/sockdiag"
@@ -231,21 +235,88 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// BufferSize has its effect on how much one read returns, and none on the rows.
-func TestBufferSize(t *testing.T) {
+// A Client that nobody closed does not hold its namespace for good.
+func TestForgottenClient(t *testing.T) {
 	nstest.RequireNamespace(t)
-	made := nstest.Many(t, nstest.IPv4, 300, 0)
-	for _, size := range []int{1, 8 << 10, 32 << 10, 1 << 20} {
-		c, err := sockdiag.Dial(&sockdiag.Config{BufferSize: size})
+	namespaces := func() (n int) {
+		fds, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rows := collect(t, c, sockdiag.Query{Attrs: sockdiag.AttrTCPInfo}); len(rows) < len(made) {
-			t.Errorf("BufferSize %d: %d rows, want %d", size, len(rows), len(made))
+		for _, fd := range fds {
+			if name, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(name, "net:[") {
+				n++
+			}
 		}
-		if err := c.Close(); err != nil {
-			t.Error(err)
+		return n
+	}
+	before := namespaces()
+	for range 20 {
+		if _, err := sockdiag.Dial(nil); err != nil {
+			t.Fatal(err)
 		}
+	}
+	for deadline := time.Now().Add(10 * time.Second); namespaces() > before; {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d descriptors of namespaces, %d before", namespaces(), before)
+		}
+		runtime.GC()
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// A listener with many TCP-MD5 keys makes a row that does not fit into the batch
+// that the kernel begins with. It is in the dump all the same, and so are all
+// sockets behind it.
+func TestManyMD5Keys(t *testing.T) {
+	nstest.RequireNamespace(t)
+	nstest.NewNamespace(t).Do(func() {
+		c := dial(t)
+		lc := net.ListenConfig{}
+		lc.SetMultipathTCP(false)
+		for i := range 21 {
+			l, err := lc.Listen(t.Context(), "tcp4", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			if i == 10 {
+				addMD5Keys(t, l.(*net.TCPListener), 200)
+			}
+		}
+		rows := collect(t, c, sockdiag.Query{Attrs: sockdiag.AttrTCPInfo})
+		if len(rows) != 21 {
+			t.Errorf("%d rows of 21 listeners", len(rows))
+		}
+		const md5 = sockdiag.Attrs(1 << 18) // INET_DIAG_MD5SIG
+		if !slices.ContainsFunc(rows, func(s sockdiag.Socket) bool { return s.Attrs.Has(md5) }) {
+			t.Error("the kernel sent no keys: the row was not a long one")
+		}
+	})
+}
+
+func addMD5Keys(t *testing.T, l *net.TCPListener, n int) {
+	t.Helper()
+	rc, err := l.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cerr := rc.Control(func(fd uintptr) {
+		for i := range n {
+			key := unix.TCPMD5Sig{Keylen: 6}
+			key.Addr.Family = unix.AF_INET
+			// A sockaddr_in: the port, then the address.
+			copy(key.Addr.Data[2:6], []byte{127, 1, byte(i >> 8), byte(i)})
+			copy(key.Key[:], "sesame")
+			if err = unix.SetsockoptTCPMD5Sig(int(fd), unix.IPPROTO_TCP, unix.TCP_MD5SIG, &key); err != nil {
+				return
+			}
+		}
+	}); cerr != nil {
+		t.Fatal(cerr)
+	}
+	if err != nil {
+		nstest.Skip(t, "TCP-MD5: %v", err)
 	}
 }
 

@@ -52,6 +52,8 @@ func (e *truncatedError) Error() string {
 	return fmt.Sprintf("the kernel sent a message of %d bytes, more than the buffer holds", e.size)
 }
 
+func (e *truncatedError) Is(target error) bool { return target == syscall.EMSGSIZE }
+
 // receive reads the next datagram of the kernel. Anybody with CAP_NET_ADMIN in
 // the namespace can send to our port, so what is not from port 0 is not read.
 func (c *conn) receive() ([]byte, error) {
@@ -70,9 +72,9 @@ func (c *conn) receive() ([]byte, error) {
 }
 
 // exchange sends c.req, whose replies have type typ, and hands the payload of
-// each to row, until the kernel says that the dump is done or acknowledges the
-// request. live is asked before every row and says why to stop. Only after a nil
-// error is the conn fit for another request.
+// each to row, until the kernel says that the dump is done. live is asked before
+// every row and says why to stop. Only after a nil error is the conn fit for
+// another request.
 func (c *conn) exchange(typ uint16, live func() error, row func(payload []byte) error) error {
 	if err := c.transport.Send(c.req); err != nil {
 		return err
@@ -110,7 +112,10 @@ func (c *conn) exchange(typ uint16, live func() error, row func(payload []byte) 
 				}
 				return nil
 			case uapi.NLMsgError:
-				return kernelError("NLMSG_ERROR", m.payload)
+				// Zero would acknowledge a request that asked for that.
+				if err := kernelError("NLMSG_ERROR", m.payload); err != nil {
+					return err
+				}
 			case uapi.NLMsgOverrun:
 				return fmt.Errorf("the kernel lost messages (NLMSG_OVERRUN): %w", syscall.ENOBUFS)
 			}
@@ -125,8 +130,9 @@ func (c *conn) exchange(typ uint16, live func() error, row func(payload []byte) 
 // others. The kernel sizes a batch by the largest buffer that it has seen the
 // socket read into, and begins with less than 4 KiB; a socket whose row does not
 // fit into an empty batch ends the dump there, and the kernel says that all went
-// well. A NOOP that asks to be acknowledged is a datagram to read, and touches
-// nothing.
+// well. A request without a body is answered with EINVAL, which is a datagram to
+// read, and touches nothing. (It has a type that sock_diag knows, because SELinux
+// objects to others.)
 func (c *conn) prepare(size int) error {
 	if len(c.buf) < size {
 		c.buf = make([]byte, size)
@@ -135,12 +141,14 @@ func (c *conn) prepare(size int) error {
 	if c.primed {
 		return nil
 	}
-	var noop [uapi.SizeofNLMsgHdr]byte
+	var empty [uapi.SizeofNLMsgHdr]byte
 	c.seq++
-	putHeader(noop[:], len(noop), uapi.NLMsgNoop, uapi.NLMFRequest|uapi.NLMFAck, c.seq)
-	c.req = append(c.req[:0], noop[:]...)
-	err := c.exchange(uapi.NLMsgNoop, func() error { return nil }, func([]byte) error { return nil })
-	c.primed = err == nil
+	putHeader(empty[:], len(empty), uapi.SockDiagByFamily, uapi.NLMFRequest|uapi.NLMFAck, c.seq)
+	c.req = append(c.req[:0], empty[:]...)
+	err := c.exchange(uapi.SockDiagByFamily, func() error { return nil }, func([]byte) error { return nil })
+	if err == syscall.EINVAL {
+		c.primed, err = true, nil
+	}
 	return err
 }
 

@@ -14,7 +14,7 @@ import (
 // Like a Dump it is not a snapshot. FIN_WAIT2 counts full sockets and
 // mini-sockets together; Dump tells them apart (Socket.TimeWait).
 func (c *Client) Count(ctx context.Context, q Query) (tcpstate.Counts, error) {
-	q.Attrs &= ^allAttrs // unknown ones are still refused
+	q.Attrs = 0
 	var counts tcpstate.Counts
 	filter := q.rowFilter()
 	err := c.ask(ctx, "count", &q, func(msg []byte) error {

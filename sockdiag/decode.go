@@ -10,9 +10,10 @@ import (
 	"github.com/seed16c515c6/timewait/tcpstate"
 )
 
-// DecodeSocket decodes the payload of one reply of protocol p: a struct
+// DecodeSocket decodes the payload of one reply of protocol p (zero: TCP): a struct
 // inet_diag_msg and its attributes, in the byte order of this machine. It is for
-// replies that came another way than through a Client. The state is as the
+// replies that came another way than through a Client. Other protocols give their
+// attributes other meanings, and are errors.ErrUnsupported. The state is as the
 // kernel sent it: a bound-only socket is Closed here, because the request that
 // would tell is not.
 //
@@ -20,8 +21,12 @@ import (
 // longer than this library knows; bytes that are cut short are a *DecodeError.
 // Nothing in the Socket refers to payload.
 func DecodeSocket(p Protocol, payload []byte) (Socket, error) {
+	q := Query{Protocol: p}
+	if err := q.check(); err != nil {
+		return Socket{}, err
+	}
 	var s Socket
-	if err := s.decode(p, payload); err != nil {
+	if err := s.decode(q.protocol(), payload); err != nil {
 		return Socket{}, err
 	}
 	return s, nil

@@ -3,6 +3,8 @@ package sockdiag
 import (
 	"errors"
 	"fmt"
+	"os"
+	"runtime"
 
 	"github.com/seed16c515c6/timewait/internal/netns"
 	"github.com/seed16c515c6/timewait/internal/nlsock"
@@ -21,14 +23,17 @@ func newDialer(fd int) (dial func() (transport, error), hangUp func() error, err
 	} else if fd, err = netns.Current(); err != nil {
 		return newBlindDialer(err)
 	}
+	// A file, so that a Client nobody closed does not keep the namespace for good.
+	ns := os.NewFile(uintptr(fd), "network namespace")
 	dial = func() (t transport, err error) {
-		err = netns.Do(fd, func() error {
+		err = netns.Do(int(ns.Fd()), func() error {
 			t, err = open()
 			return err
 		})
+		runtime.KeepAlive(ns)
 		return t, err
 	}
-	return dial, func() error { return netns.Close(fd) }, nil
+	return dial, ns.Close, nil
 }
 
 // newBlindDialer serves where /proc is missing and noProc says so: there is no

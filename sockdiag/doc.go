@@ -51,9 +51,10 @@
 //
 // # Privileges
 //
-// Everything works as an ordinary user, for the sockets of all users. What
-// changes without CAP_NET_ADMIN over the namespace is said at each attribute:
-// here only AttrMark. The capability counts at the Dial and at the call.
+// Everything works as an ordinary user, for the sockets of all users. With
+// CAP_NET_ADMIN over the namespace, at the Dial and at the call, the kernel also
+// sends AttrMark; and, where AttrTCPInfo is asked for, TCP-MD5 keys, which are
+// not decoded, with a trap that AttrTCPInfo describes.
 //
 // # Namespaces
 //

@@ -12,7 +12,8 @@ import (
 
 // Dump streams the sockets that the query selects. Nothing is sent before the
 // sequence is ranged over, and each range is a dump of its own. The sockets are
-// the caller's to keep; none of them costs an allocation.
+// the caller's to keep; none of them costs an allocation (but for the name of a
+// congestion control algorithm that is not the kernel's own).
 //
 // A dump is not a snapshot: the kernel walks its tables while connections come
 // and go. One that opens, closes or changes meanwhile may be missed, or appear
@@ -23,7 +24,9 @@ import (
 // Leaving the range early is cheap and well-behaved. So is being slow: the kernel
 // waits. The loop may make other calls on the same Client. The sequence ends with
 // at most one error, an *OpError, after which nothing comes; its Socket is zero.
-// Once ctx is done no further socket comes.
+// Once ctx is done no further socket comes. What cannot be interrupted is the
+// kernel while it fills one batch: some microseconds to milliseconds, but with
+// AttrTCPInfo as long as another process keeps the kernel at work on a socket.
 func (c *Client) Dump(ctx context.Context, q Query) iter.Seq2[Socket, error] {
 	// No more than this, so that it is inlined where it is ranged over and the
 	// sequence costs nothing.
@@ -63,7 +66,7 @@ func (c *Client) ask(ctx context.Context, op string, q *Query, row func(payload 
 	if err == nil {
 		err = c.askGrowing(ctx, q, row)
 	}
-	if err == nil || errors.Is(err, errStopped) {
+	if err == nil || err == errStopped {
 		return nil
 	}
 	return &OpError{Op: op, Family: q.Family, Protocol: q.protocol(), Err: explain(err)}
@@ -124,6 +127,8 @@ func (c *Client) askOnce(ctx context.Context, q *Query, size int, row func(paylo
 	switch {
 	case err == nil:
 		clean = true
+	case err == errStopped:
+		// Whatever else has happened since, the caller wants no more.
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = ctx.Err() // the only one who sets a deadline
 	case c.closed.Load():

@@ -20,14 +20,16 @@ var ErrInterrupted = errors.New("the kernel interrupted the dump: sockets may be
 //
 //   - net.ErrClosed: the Client is closed.
 //   - context.Canceled, context.DeadlineExceeded: the call's context ended.
-//   - errors.ErrUnsupported: not Linux, a kernel without the protocol's sock_diag
-//     handler, or a Query that the library does not know.
+//   - errors.ErrUnsupported: not Linux, a kernel without sock_diag or without its
+//     handler for the protocol, or a protocol that the library does not know.
 //   - fs.ErrPermission: the kernel asks for a privilege.
 //   - fs.ErrInvalid: the arguments cannot be right on any kernel.
 //   - ErrInterrupted, *DecodeError: see there.
+//   - syscall.EMSGSIZE: a reply longer than the receive buffer, in the middle of a
+//     dump or longer than a buffer may grow.
 //   - syscall.Errno: what the kernel answered otherwise.
 type OpError struct {
-	Op       string   // "dial", "dump", "count", "tcp_info", "id"
+	Op       string   // "dial", "dump", "count", "close", "tcp_info", "id"
 	Family   Family   // of the request; zero: both, or none
 	Protocol Protocol // of the request; zero: none
 	Err      error    // never nil

@@ -18,6 +18,10 @@ type fakeKernel struct {
 	// the request's sequence number and how many came before it.
 	answer func(seq uint32, nth int) []datagram
 
+	mute    bool          // it does not answer the request that primes a socket
+	dialing chan struct{} // dial waits until it is closed; nil: it does not wait
+	sending chan struct{} // the same for Send
+
 	mu       sync.Mutex
 	dialErr  error
 	sendErr  error
@@ -45,6 +49,9 @@ func (k *fakeKernel) client(t *testing.T) *Client {
 }
 
 func (k *fakeKernel) dial() (transport, error) {
+	if k.dialing != nil {
+		<-k.dialing
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.dialErr != nil {
@@ -75,8 +82,11 @@ func (k *fakeKernel) open() (n int) {
 	return n
 }
 
-// fakeSocket is a transport. Like the kernel it answers a NOOP at once, and like
-// the kernel it has nothing to say after its last datagram.
+// primes reports whether a request is the one without a body.
+func primes(request []byte) bool { return len(request) == uapi.SizeofNLMsgHdr }
+
+// fakeSocket is a transport. Like the kernel it answers a request without a body
+// with EINVAL, and has nothing to say after its last datagram.
 type fakeSocket struct {
 	kernel *fakeKernel
 
@@ -91,23 +101,28 @@ type fakeSocket struct {
 
 func (s *fakeSocket) Send(b []byte) error {
 	k := s.kernel
-	typ, seq := ne.Uint16(b[4:]), ne.Uint32(b[8:])
+	seq := ne.Uint32(b[8:])
+	if k.sending != nil {
+		<-k.sending
+	}
 	k.mu.Lock()
 	nth := 0
 	for _, r := range k.requests {
-		if ne.Uint16(r[4:]) != uapi.NLMsgNoop {
+		if !primes(r) {
 			nth++
 		}
 	}
 	k.requests = append(k.requests, append([]byte(nil), b...))
 	err := k.sendErr
 	k.mu.Unlock()
-	if err != nil && typ != uapi.NLMsgNoop {
+	var answer []datagram
+	switch {
+	case !primes(b) && err != nil:
 		return err
-	}
-	answer := []datagram{{data: kernelSays(uapi.NLMsgError, seq, 0)}}
-	if typ != uapi.NLMsgNoop {
+	case !primes(b):
 		answer = k.answer(seq, nth)
+	case !k.mute:
+		answer = []datagram{{data: kernelSays(uapi.NLMsgError, seq, syscall.EINVAL)}}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

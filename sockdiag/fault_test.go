@@ -117,7 +117,10 @@ func TestDumpFaults(t *testing.T) {
 			long := rows(s, 3, 2)
 			long.size = 40000
 			return []datagram{rows(s, 1, 2), long, done(s)}
-		}, rows: 2, is: []error{errAny}},
+		}, rows: 2, is: []error{syscall.EMSGSIZE}},
+		{name: "an acknowledgement nobody asked for", answer: func(s uint32) []datagram {
+			return []datagram{rows(s, 1, 2), says(uapi.NLMsgError, s, 0), rows(s, 3, 2), done(s)}
+		}, rows: 4},
 		{name: "short header", answer: func(uint32) []datagram { return []datagram{{data: make([]byte, 15)}} }, as: "nlmsghdr"},
 		{name: "message length below its header's", answer: func(s uint32) []datagram {
 			d := rows(s, 1, 1)
@@ -166,7 +169,7 @@ func TestDumpFaults(t *testing.T) {
 				t.Fatalf("error %v", err)
 			}
 			for _, want := range tt.is {
-				if want != errAny && !errors.Is(err, want) {
+				if !errors.Is(err, want) {
 					t.Errorf("error %v is not %v", err, want)
 				}
 			}
@@ -222,7 +225,7 @@ func TestDumpGrowsBuffer(t *testing.T) {
 		d.size = maxBuffer + 1
 		return []datagram{d, done(seq)}
 	}
-	if _, err := cookies(t, c, t.Context(), Query{}); err == nil || !strings.Contains(err.Error(), fmt.Sprint(maxBuffer+1)) {
+	if _, err := cookies(t, c, t.Context(), Query{}); !errors.Is(err, syscall.EMSGSIZE) || !strings.Contains(err.Error(), fmt.Sprint(maxBuffer+1)) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -239,12 +242,12 @@ func TestFirstRequestPrimes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var types []uint16
+	var primed []bool
 	for _, r := range k.requests {
-		types = append(types, ne.Uint16(r[4:]))
+		primed = append(primed, primes(r))
 	}
-	if want := []uint16{uapi.NLMsgNoop, uapi.TCPDiagGetSock, uapi.TCPDiagGetSock}; fmt.Sprint(types) != fmt.Sprint(want) {
-		t.Errorf("message types %v, want %v", types, want)
+	if fmt.Sprint(primed) != "[true false false]" {
+		t.Errorf("requests that prime: %v", primed)
 	}
 	if k.sockets[0].largest != 32<<10 {
 		t.Errorf("read into %d bytes", k.sockets[0].largest)
@@ -423,6 +426,105 @@ func TestCloseAtEveryRow(t *testing.T) {
 	}
 }
 
+// Whoever leaves the range is done with it, whatever has happened to the Client
+// or the context meanwhile.
+func TestLeaveAfterClose(t *testing.T) {
+	k := &fakeKernel{answer: func(seq uint32, _ int) []datagram { return []datagram{rows(seq, 1, 3), done(seq)} }}
+	c := k.client(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for range c.Dump(ctx, Query{}) {
+		_ = c.Close()
+		cancel()
+		break
+	}
+	if k.open() != 0 {
+		t.Errorf("%d sockets open", k.open())
+	}
+}
+
+// Cancelling and closing end a call that has not come to its rows yet.
+func TestEndBeforeRows(t *testing.T) {
+	for name, end := range map[string]func(c *Client, cancel func()) error{
+		"cancel": func(_ *Client, cancel func()) error { cancel(); return context.Canceled },
+		"close":  func(c *Client, _ func()) error { _ = c.Close(); return net.ErrClosed },
+	} {
+		for point, arm := range map[string]func(k *fakeKernel) (release func()){
+			"priming": func(k *fakeKernel) func() { k.mute = true; return func() {} },
+			"sending": func(k *fakeKernel) func() {
+				k.sending = make(chan struct{})
+				return func() { close(k.sending) }
+			},
+			"dialling": func(k *fakeKernel) func() {
+				k.dialing = make(chan struct{})
+				return func() { close(k.dialing) }
+			},
+		} {
+			t.Run(name+" while "+point, func(t *testing.T) {
+				k := &fakeKernel{answer: func(seq uint32, _ int) []datagram { return []datagram{rows(seq, 1, 1), done(seq)} }}
+				c := k.client(t)
+				if point == "dialling" {
+					busy, err := c.acquire() // so that the call has to dial
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer c.release(busy, false)
+				}
+				release := arm(k)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				failed := make(chan error)
+				go func() {
+					_, err := c.Count(ctx, Query{})
+					failed <- err
+				}()
+				time.Sleep(20 * time.Millisecond) // it has reached the point; sooner is as good
+				want := end(c, cancel)
+				release()
+				if err := <-failed; !errors.Is(err, want) {
+					t.Errorf("error %v, want %v", err, want)
+				}
+				_ = c.Close()
+				if k.open() != 0 {
+					t.Errorf("%d sockets open", k.open())
+				}
+			})
+		}
+	}
+}
+
+// BufferSize is what a socket is read into, and 32 KiB the least.
+func TestBufferSize(t *testing.T) {
+	for size, want := range map[int]int{0: 32 << 10, 1: 32 << 10, 64 << 10: 64 << 10} {
+		k := &fakeKernel{answer: func(seq uint32, _ int) []datagram { return []datagram{done(seq)} }}
+		c, err := dialClient(size, k.dial, k.hangUp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Count(t.Context(), Query{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := k.sockets[0].largest; got != want {
+			t.Errorf("BufferSize %d: read into %d bytes, want %d", size, got, want)
+		}
+		_ = c.Close()
+	}
+}
+
+// The user of a socket that nobody holds is only known where it is neither the
+// kernel's 0 nor what a user namespace shows for a user it does not know.
+func TestOwner(t *testing.T) {
+	for _, tt := range []struct {
+		uid, inode uint32
+		ok         bool
+	}{{0, 0, false}, {65534, 0, false}, {1000, 0, true}, {0, 9, true}, {65534, 9, true}, {1000, 9, true}} {
+		s := Socket{UID: tt.uid, Inode: tt.inode}
+		if uid, ok := s.Owner(); uid != tt.uid || ok != tt.ok {
+			t.Errorf("Owner of %+v: %d, %v", tt, uid, ok)
+		}
+	}
+}
+
 // Calls within calls each have a socket of their own, and few of them are kept.
 func TestNestedAndIdle(t *testing.T) {
 	k := &fakeKernel{answer: func(seq uint32, _ int) []datagram { return []datagram{rows(seq, 1, 1), done(seq)} }}
@@ -478,13 +580,15 @@ func TestBadArguments(t *testing.T) {
 	}
 	k := &fakeKernel{}
 	c := k.client(t)
-	for q, want := range map[Query]error{
-		{Family: 3}:         fs.ErrInvalid,
-		{Protocol: 17}:      errors.ErrUnsupported,
-		{Attrs: 1 << 50}:    fs.ErrInvalid,
-		{Protocol: MPTCP}:   errors.ErrUnsupported,
-		{Attrs: 1<<3 | 0xf}: fs.ErrInvalid,
+	for _, tt := range []struct {
+		q    Query
+		want error
+	}{
+		{Query{Family: 3}, fs.ErrInvalid},
+		{Query{Protocol: 17}, errors.ErrUnsupported},
+		{Query{Protocol: MPTCP}, errors.ErrUnsupported},
 	} {
+		q, want := tt.q, tt.want
 		for _, err := range c.Dump(t.Context(), q) {
 			if !errors.Is(err, want) {
 				t.Errorf("Dump(%+v): %v", q, err)
@@ -496,6 +600,12 @@ func TestBadArguments(t *testing.T) {
 	}
 	if len(k.requests) != 0 {
 		t.Error("a bad query was sent")
+	}
+	if _, err := DecodeSocket(17, diagMessage(1, 1, 2, 3)); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("DecodeSocket of UDP: %v", err)
+	}
+	if s, err := DecodeSocket(0, diagMessage(1, 1, 2, 3)); s.Protocol != TCP || err != nil {
+		t.Errorf("DecodeSocket of protocol 0: %v, %v", s.Protocol, err)
 	}
 }
 

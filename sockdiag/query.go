@@ -62,10 +62,17 @@ func (p Protocol) String() string {
 // TCP socket of the namespace, IPv4 and IPv6, in every state, without the
 // optional attributes.
 type Query struct {
-	Family   Family       // zero: IPv4 and IPv6
-	Protocol Protocol     // zero: TCP; others are errors.ErrUnsupported
-	States   tcpstate.Set // zero: all
-	Attrs    Attrs        // zero: none of the optional attributes
+	Family   Family   // zero: IPv4 and IPv6
+	Protocol Protocol // zero: TCP; others are errors.ErrUnsupported
+
+	// States is the mask that goes to the kernel; zero: all. Two of its bits
+	// select request sockets, SynRecv and NewSynRecv, and either brings them in
+	// state SYN_RECV: to leave them out, leave out both.
+	States tcpstate.Set
+
+	// Attrs is what to ask for beyond the header; zero: nothing. What cannot be
+	// asked for, because the kernel sends it anyway or never, changes nothing.
+	Attrs Attrs
 }
 
 // states is the mask that goes to the kernel.
@@ -90,8 +97,6 @@ func (q *Query) check() error {
 		return fmt.Errorf("%w: a Query's Family is IPv4, IPv6 or zero for both", fs.ErrInvalid)
 	case q.protocol() != TCP:
 		return fmt.Errorf("%w: a Query's Protocol is TCP or zero", errors.ErrUnsupported)
-	case q.Attrs&^allAttrs != 0:
-		return fmt.Errorf("%w: a Query's Attrs has %v, which this version does not know", fs.ErrInvalid, q.Attrs&^allAttrs)
 	}
 	return nil
 }
@@ -161,7 +166,7 @@ func (q *Query) rowFilter() rowFilter {
 }
 
 // state returns the state of a row, and whether the query asked for it. A state
-// that no set can hold is of a newer kernel, and passes.
+// that has no name here is of a newer kernel, and passes.
 func (f rowFilter) state(msg []byte) (tcpstate.State, bool) {
 	s := tcpstate.State(msg[1])
 	if s == tcpstate.Closed && f.bound && msg[4]|msg[5] != 0 && msg[6]|msg[7] == 0 {

@@ -18,7 +18,9 @@ type Socket struct {
 	Timer    Timer          // the one that runs, if any
 
 	// Local and Remote are the two ends. A wildcard is the unspecified address;
-	// a listener's Remote is that with port 0. IPv4-mapped IPv6 addresses stay as
+	// a listener's Remote is that with port 0, and so is that of a bound-only
+	// socket, unless it was connected before: then the old address stays, with
+	// port 0. IPv4-mapped IPv6 addresses stay as
 	// the kernel has them: call Unmap on the Addr to compare with IPv4. There is
 	// no zone: Interface says what a link-local address is bound to.
 	Local, Remote netip.AddrPort
@@ -101,12 +103,13 @@ func (s *Socket) Backlog() (queued, limit int, ok bool) {
 	return int(s.RecvQueue), int(s.SendQueue), true
 }
 
-// Owner returns the user that the socket belongs to. It is not ok where the
-// kernel's 0 stands for nobody rather than for root: mini-sockets have no owner,
-// and kernels up to 6.12 forget it once a process has closed the socket or as
-// long as none has accepted it.
+// Owner returns the user that the socket belongs to. It is not ok where UID may
+// stand for nobody: mini-sockets have no owner, and kernels up to 6.12 forget it
+// once a process has closed the socket or as long as none has accepted it. They
+// say 0 then, which in a user namespace that does not map root shows as 65534.
 func (s *Socket) Owner() (uid uint32, ok bool) {
-	return s.UID, s.UID != 0 || s.Inode != 0
+	const unmapped = 65534 // the default of /proc/sys/kernel/overflowuid
+	return s.UID, s.Inode != 0 || s.UID != 0 && s.UID != unmapped
 }
 
 // Timer is the timer that runs for a socket. The kernel names one: that of

@@ -12,7 +12,7 @@ import (
 // between namespaces.
 //
 // The descriptor is used at each Open, on a thread that enters the namespace for it, and must stay open
-// until the last; what was opened stays readable after. A namespace that is not the calling thread's own needs
+// until the last; what was opened stays readable after. 0 is descriptor 0, not the caller's namespace. A namespace that is not the calling thread's own needs
 // CAP_SYS_ADMIN over it, or Open fails with [fs.ErrPermission]. On systems other than Linux Open fails with
 // [errors.ErrUnsupported].
 //

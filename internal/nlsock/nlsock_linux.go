@@ -2,6 +2,7 @@ package nlsock
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 	"time"
@@ -30,6 +31,9 @@ type Conn struct {
 // Dial opens a socket in the calling thread's network namespace.
 func Dial() (*Conn, error) {
 	nl, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	if errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EAFNOSUPPORT) {
+		return nil, fmt.Errorf("%w: this kernel is built without sock_diag, or a sandbox forbids netlink sockets: %w", errors.ErrUnsupported, cause(err))
+	}
 	if err != nil {
 		return nil, cause(err)
 	}
@@ -94,16 +98,16 @@ func (c *Conn) Receive(b []byte) (n int, port uint32, err error) {
 	return c.n, c.from.Pid, nil
 }
 
-// recvFD reads without telling the scheduler. The kernel makes the next batch of
-// a dump inside this call: it never blocks, but takes up to a few hundred
-// microseconds, long enough for the runtime to take the processor away and hand
-// it back, datagram by datagram. That cost up to a tenth of a dump's time. The
-// price is that the goroutine cannot be preempted within one batch.
+// recvFD makes a system call that the scheduler knows of, although that costs a
+// few hundredths of a dump's time. The kernel makes the next batch of rows inside
+// it, and may take milliseconds to find a row, or wait for another process that
+// holds the lock of a socket: a raw system call would stop the whole program for
+// as long.
 func (c *Conn) recvFD(fd uintptr) bool {
 	for {
 		size := uint32(unix.SizeofSockaddrNetlink)
-		n, _, e := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(c.in))), uintptr(len(c.in)),
-			unix.MSG_TRUNC|unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&c.from)), uintptr(unsafe.Pointer(&size)))
+		n, _, e := unix.Syscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(c.in))), uintptr(len(c.in)),
+			unix.MSG_TRUNC, uintptr(unsafe.Pointer(&c.from)), uintptr(unsafe.Pointer(&size)))
 		c.n, c.errno = int(n), e
 		if e != unix.EINTR {
 			return e != unix.EAGAIN
