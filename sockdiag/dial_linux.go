@@ -15,16 +15,15 @@ import (
 // still). A netlink socket belongs for good to the namespace of the thread that
 // opens it.
 func newDialer(fd int) (dial func() (transport, error), hangUp func() error, err error) {
+	// A file, so that a Client nobody closed does not keep the namespace for good.
+	var ns *os.File
 	if fd != 0 {
-		fd, err = netns.Dup(fd)
-		if err != nil {
+		if ns, err = netns.Dup(fd); err != nil {
 			return nil, nil, err
 		}
-	} else if fd, err = netns.Current(); err != nil {
+	} else if ns, err = netns.Current(); err != nil {
 		return newBlindDialer(err)
 	}
-	// A file, so that a Client nobody closed does not keep the namespace for good.
-	ns := os.NewFile(uintptr(fd), "network namespace")
 	dial = func() (t transport, err error) {
 		err = netns.Do(int(ns.Fd()), func() error {
 			t, err = open()

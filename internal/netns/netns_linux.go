@@ -14,36 +14,26 @@ import (
 // that of the thread-group leader.
 const threadNS = "/proc/thread-self/ns/net"
 
-// Current opens the calling thread's network namespace. Close the descriptor
-// with Close.
-func Current() (fd int, err error) {
-	fd, err = openRetry(threadNS)
-	if err != nil {
-		return -1, &fs.PathError{Op: "open", Path: threadNS, Err: err}
-	}
-	return fd, nil
-}
+// Current opens the calling thread's network namespace.
+func Current() (*os.File, error) { return os.Open(threadNS) }
 
 // Dup duplicates the descriptor of a network namespace, and refuses one of
 // anything else.
-func Dup(fd int) (int, error) {
+func Dup(fd int) (*os.File, error) {
 	// NS_GET_NSTYPE is answered by namespace files alone.
 	typ, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
 	switch {
 	case errors.Is(err, unix.EBADF):
-		return -1, fmt.Errorf("network namespace descriptor %d: %w", fd, err)
+		return nil, fmt.Errorf("network namespace descriptor %d: %w", fd, err)
 	case err != nil || typ != unix.CLONE_NEWNET:
-		return -1, fmt.Errorf("descriptor %d is not of a network namespace: %w", fd, fs.ErrInvalid)
+		return nil, fmt.Errorf("descriptor %d is not of a network namespace: %w", fd, fs.ErrInvalid)
 	}
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		return -1, os.NewSyscallError("dup", err)
+		return nil, os.NewSyscallError("dup", err)
 	}
-	return dup, nil
+	return os.NewFile(uintptr(dup), "network namespace"), nil
 }
-
-// Close closes a descriptor that Current or Dup returned.
-func Close(fd int) error { return os.NewSyscallError("close", unix.Close(fd)) }
 
 // Do calls fn on an OS thread that is in the network namespace of descriptor
 // fd. A thread that is there already needs no privilege; entering another
@@ -68,14 +58,14 @@ func Do(fd int, fn func() error) error {
 			done <- err
 			return
 		}
-		defer func() { _ = unix.Close(home) }()
+		defer home.Close()
 		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
 			runtime.UnlockOSThread()
 			done <- fmt.Errorf("enter the network namespace: %w", os.NewSyscallError("setns", err))
 			return
 		}
 		err = fn()
-		if unix.Setns(home, unix.CLONE_NEWNET) == nil {
+		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
 		}
 		done <- err
@@ -106,14 +96,4 @@ func isCurrent(fd int) (bool, error) {
 		return false, &fs.PathError{Op: "stat", Path: threadNS, Err: err}
 	}
 	return want.Dev == have.Dev && want.Ino == have.Ino, nil
-}
-
-// openRetry opens a file again when a signal interrupted it.
-func openRetry(path string) (int, error) {
-	for {
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if !errors.Is(err, unix.EINTR) {
-			return fd, err
-		}
-	}
 }

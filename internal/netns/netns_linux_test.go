@@ -68,42 +68,39 @@ func TestCurrent(t *testing.T) {
 	nstest.RequireNamespace(t)
 	other := nstest.NewNamespace(t)
 	other.Do(func() {
-		fd, err := netns.Current()
+		ns, err := netns.Current()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := nameOf(t, fd), nameOf(t, other.FD()); got != want {
+		defer ns.Close()
+		if got, want := nameOf(t, int(ns.Fd())), nameOf(t, other.FD()); got != want {
 			t.Errorf("Current is %s, the thread is in %s", got, want)
 		}
-		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+		if flags, err := unix.FcntlInt(ns.Fd(), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
 			t.Errorf("a child process would inherit it: %#x, %v", flags, err)
-		}
-		if err := netns.Close(fd); err != nil {
-			t.Error(err)
-		}
-		if err := netns.Close(fd); !errors.Is(err, unix.EBADF) {
-			t.Errorf("closed again: %v", err)
 		}
 	})
 }
 
 func TestDup(t *testing.T) {
-	fd, err := netns.Current()
+	ns, err := netns.Current()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dup, err := netns.Dup(fd)
+	fd := int(ns.Fd())
+	dupFile, err := netns.Dup(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
+	dup := int(dupFile.Fd())
 	if dup == fd || nameOf(t, dup) != nameOf(t, fd) {
 		t.Errorf("descriptor %d of %s, of %d of %s", dup, nameOf(t, dup), fd, nameOf(t, fd))
 	}
 	if flags, err := unix.FcntlInt(uintptr(dup), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
 		t.Errorf("a child process would inherit it: %#x, %v", flags, err)
 	}
-	for _, fd := range []int{fd, dup} {
-		if err := netns.Close(fd); err != nil {
+	for _, f := range []*os.File{ns, dupFile} {
+		if err := f.Close(); err != nil {
 			t.Error(err)
 		}
 	}
@@ -143,7 +140,7 @@ func TestDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = netns.Close(home) }()
+	defer home.Close()
 	other := nstest.NewNamespace(t)
 	check := func(fd int, want string) {
 		calls := 0
@@ -161,7 +158,7 @@ func TestDo(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	homeName, otherName := nameOf(t, home), nameOf(t, other.FD())
+	homeName, otherName := nameOf(t, int(home.Fd())), nameOf(t, other.FD())
 	if homeName == otherName {
 		t.Fatal("two namespaces are needed")
 	}
@@ -170,7 +167,7 @@ func TestDo(t *testing.T) {
 	for range 8 {
 		workers.Go(func() {
 			for range 50 {
-				check(home, homeName)
+				check(int(home.Fd()), homeName)
 				check(other.FD(), otherName)
 				if got := name(t, here); got != homeName {
 					t.Errorf("after Do the caller is in %s", got)
@@ -182,15 +179,15 @@ func TestDo(t *testing.T) {
 	threadsAtHome(t)
 
 	other.Do(func() {
-		check(home, homeName)
+		check(int(home.Fd()), homeName)
 		check(other.FD(), otherName)
 		if got := name(t, here); got != otherName {
 			t.Errorf("after Do the caller is in %s, was in %s", got, otherName)
 		}
 		// One inside the other.
-		err := netns.Do(home, func() error {
+		err := netns.Do(int(home.Fd()), func() error {
 			return netns.Do(other.FD(), func() error {
-				check(home, homeName)
+				check(int(home.Fd()), homeName)
 				return fs.ErrExist
 			})
 		})
@@ -226,10 +223,10 @@ func TestDoWithoutPrivilege(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = netns.Close(home) }()
+		defer home.Close()
 		called := 0
 		fn := func() error { called++; return nil }
-		if err := netns.Do(home, fn); err != nil || called != 1 {
+		if err := netns.Do(int(home.Fd()), fn); err != nil || called != 1 {
 			t.Errorf("in the own namespace: %v, %d calls", err, called)
 		}
 		if err := netns.Do(inherited, fn); !errors.Is(err, fs.ErrPermission) || called != 1 {
@@ -259,8 +256,8 @@ func TestDoWithoutPrivilege(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		defer func() { _ = netns.Close(home) }()
-		if err := netns.Do(home, func() error { return nil }); err != nil {
+		defer home.Close()
+		if err := netns.Do(int(home.Fd()), func() error { return nil }); err != nil {
 			t.Errorf("on a thread without capabilities: %v", err)
 		}
 	})

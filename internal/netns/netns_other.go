@@ -2,16 +2,16 @@
 
 package netns
 
-import "errors"
+import (
+	"errors"
+	"os"
+)
 
 // Current returns errors.ErrUnsupported: network namespaces are Linux's.
-func Current() (fd int, err error) { return -1, errors.ErrUnsupported }
+func Current() (*os.File, error) { return nil, errors.ErrUnsupported }
 
 // Dup returns errors.ErrUnsupported.
-func Dup(int) (int, error) { return -1, errors.ErrUnsupported }
-
-// Close returns errors.ErrUnsupported.
-func Close(int) error { return errors.ErrUnsupported }
+func Dup(int) (*os.File, error) { return nil, errors.ErrUnsupported }
 
 // Do returns errors.ErrUnsupported.
 func Do(int, func() error) error { return errors.ErrUnsupported }
