@@ -51,6 +51,36 @@ const (
 	// since Linux 6.1 at the latest, and not in 5.10.
 	AttrMark Attrs = 1 << uapi.InetDiagMark
 
+	// AttrVegasInfo, AttrDCTCPInfo and AttrBBRInfo share one request bit. Each
+	// asks for what the socket's congestion control tells of itself, of which
+	// comes at most one: Extra.Vegas, Extra.DCTCP or Socket.BBR. Sockets past
+	// ESTABLISHED, FIN_WAIT and SYN states have none of it.
+	AttrVegasInfo Attrs = 1 << uapi.InetDiagVegasInfo
+	AttrDCTCPInfo Attrs = 1 << uapi.InetDiagDCTCPInfo // see AttrVegasInfo
+	AttrBBRInfo   Attrs = 1 << uapi.InetDiagBBRInfo   // see AttrVegasInfo
+
+	// AttrV6Only is Socket.V6Only, which IPv6 sockets in LISTEN and CLOSE always
+	// have.
+	AttrV6Only Attrs = 1 << uapi.InetDiagSKV6Only
+
+	// AttrSocketOptions is Socket.Options, which full sockets always have since
+	// Linux 5.10.
+	AttrSocketOptions Attrs = 1 << uapi.InetDiagSockOpt
+
+	// AttrMD5Keys is Extra.MD5Keys: the TCP-MD5 keys of a socket that has some.
+	// They come along with AttrTCPInfo, to callers with CAP_NET_ADMIN alone.
+	AttrMD5Keys Attrs = 1 << uapi.InetDiagMD5Sig
+
+	// AttrULPInfo is Extra.ULP: TLS, MPTCP and the like on top of the socket. It
+	// comes along with AttrTCPInfo; before Linux 6.15 or so to callers with
+	// CAP_NET_ADMIN alone, and since then without some of MPTCP's numbers to the
+	// others.
+	AttrULPInfo Attrs = 1 << uapi.InetDiagULPInfo
+
+	// AttrUnknown asks to keep the attributes that this library has no field for,
+	// in Extra.Unknown.
+	AttrUnknown Attrs = 1 << 63
+
 	// AttrClassID asks for Socket.ClassID. It shares its request bit with
 	// AttrTrafficClass: asking for either brings both, where there are both.
 	AttrClassID Attrs = 1 << uapi.InetDiagClassID
@@ -61,13 +91,16 @@ const (
 )
 
 // allAttrs is all that have a name.
-const allAttrs = AttrMemInfo | AttrTCPInfo | AttrCongestion | AttrTOS | AttrTrafficClass |
-	AttrSocketMemory | AttrShutdown | AttrMark | AttrClassID | AttrCgroupID
+const allAttrs = AttrMemInfo | AttrTCPInfo | AttrVegasInfo | AttrCongestion | AttrTOS | AttrTrafficClass |
+	AttrSocketMemory | AttrShutdown | AttrDCTCPInfo | AttrV6Only | AttrMark | AttrBBRInfo | AttrClassID |
+	AttrMD5Keys | AttrULPInfo | AttrCgroupID | AttrSocketOptions | AttrUnknown
 
 var attrNames = map[Attrs]string{
 	AttrMemInfo: "MemInfo", AttrTCPInfo: "TCPInfo", AttrCongestion: "Congestion", AttrTOS: "TOS",
 	AttrTrafficClass: "TrafficClass", AttrSocketMemory: "SocketMemory", AttrShutdown: "Shutdown",
-	AttrMark: "Mark", AttrClassID: "ClassID", AttrCgroupID: "CgroupID",
+	AttrMark: "Mark", AttrClassID: "ClassID", AttrCgroupID: "CgroupID", AttrVegasInfo: "VegasInfo",
+	AttrDCTCPInfo: "DCTCPInfo", AttrBBRInfo: "BBRInfo", AttrV6Only: "V6Only", AttrMD5Keys: "MD5Keys",
+	AttrULPInfo: "ULPInfo", AttrSocketOptions: "SocketOptions", AttrUnknown: "Unknown",
 }
 
 // Has reports whether a has all of b.
@@ -96,6 +129,12 @@ func (a Attrs) String() string {
 func (a Attrs) extension() uint8 {
 	if a&AttrClassID != 0 {
 		a |= AttrTrafficClass
+	}
+	if a&(AttrDCTCPInfo|AttrBBRInfo) != 0 {
+		a |= AttrVegasInfo
+	}
+	if a&(AttrMD5Keys|AttrULPInfo) != 0 {
+		a |= AttrTCPInfo
 	}
 	return uint8(a >> 1)
 }

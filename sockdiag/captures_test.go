@@ -1,7 +1,9 @@
 package sockdiag
 
 import (
+	"net/netip"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +35,7 @@ func TestDecodeCaptures(t *testing.T) {
 	for _, k := range recordings(t) {
 		t.Run(k.Kernel, func(t *testing.T) {
 			rows, infos, named := 0, 0, map[string]bool{}
+			var sent Attrs
 			for i := range k.Captures {
 				c := &k.Captures[i]
 				payloads, err := k.Payloads(c)
@@ -49,6 +52,7 @@ func TestDecodeCaptures(t *testing.T) {
 						continue
 					}
 					rows++
+					sent |= s.Attrs
 					checkAgainstRow(t, c.Name, s, c.Rows[j])
 					truth, ok := k.Socket(s.Cookie)
 					if !ok {
@@ -58,6 +62,21 @@ func TestDecodeCaptures(t *testing.T) {
 					if checkAgainstSocket(t, c.Name, s, truth) {
 						infos++
 					}
+				}
+			}
+			want := allAttrs &^ AttrUnknown
+			if k.Kernel == "5.10.262" {
+				want &^= AttrULPInfo // it had neither TLS nor MPTCP
+			}
+			if k.Kernel == "6.18.44" {
+				want &^= AttrVegasInfo | AttrDCTCPInfo // built without them
+			}
+			if sent != want {
+				t.Errorf("attributes %v, want %v", sent, want)
+			}
+			for _, name := range []string{"tcp4-listen-md5", "tcp4-established-bbr", "tcp6-listen-v6only", "tcp6-listen-dual", "tcp4-established-tls-tx"} {
+				if !named[name] {
+					t.Errorf("%s was not looked at", name)
 				}
 			}
 			if rows < 150 || infos < 100 || len(named) < 50 {
@@ -127,6 +146,31 @@ func checkAgainstSocket(t *testing.T, name string, s Socket, want *capture.Socke
 			s.Attrs.Has(AttrSocketMemory) && (s.SocketMemory.RecvAlloc != s.MemInfo.Recv || s.SocketMemory.RecvBuffer < s.MemInfo.Recv) {
 			t.Errorf("%s: 1000 bytes unread: %d, %+v, %+v", name, s.RecvQueue, s.MemInfo, s.SocketMemory)
 		}
+	case strings.HasSuffix(want.Name, "listen-md5"):
+		checkMD5Key(t, name, s)
+	case strings.HasSuffix(want.Name, "established-tls-tx"):
+		checkTLS(t, name, s)
+	case strings.HasSuffix(want.Name, "established-bbr"):
+		// Its gain in the first phase is 2/ln 2, 739/256.
+		if s.Attrs.Has(AttrBBRInfo) && (s.BBR.PacingGain != 739 || s.BBR.CwndGain != 739 || s.BBR.Bandwidth < 1e6 || s.BBR.MinRTT <= 0 || s.BBR.MinRTT > time.Second) {
+			t.Errorf("%s: %+v", name, s.BBR)
+		}
+	case strings.HasSuffix(want.Name, "established-vegas"):
+		if s.Attrs.Has(AttrVegasInfo) && (!s.Extra.Vegas.Enabled || s.Extra.Vegas.RTT <= 0 || s.Extra.Vegas.RTT > time.Second || s.Extra.Vegas.MinRTT != 0) {
+			t.Errorf("%s: %+v", name, s.Extra.Vegas)
+		}
+	case strings.HasSuffix(want.Name, "established-dctcp"):
+		if s.Attrs.Has(AttrDCTCPInfo) && s.Extra.DCTCP != (DCTCPInfo{}) { // no ECN on that path
+			t.Errorf("%s: %+v", name, s.Extra.DCTCP)
+		}
+	case strings.HasSuffix(want.Name, "listen-v6only"):
+		if s.Attrs.Has(AttrV6Only) && !s.V6Only {
+			t.Errorf("%s: not IPv6 only", name)
+		}
+	case strings.HasSuffix(want.Name, "listen-dual"):
+		if !s.Attrs.Has(AttrV6Only) || s.V6Only {
+			t.Errorf("%s: IPv6 only: %v, %v", name, s.V6Only, s.Attrs)
+		}
 	case strings.HasSuffix(want.Name, "fin-wait2-owned"):
 		if s.Shutdown != ShutdownSend {
 			t.Errorf("%s: shut down %v after shutdown(SHUT_WR)", name, s.Shutdown)
@@ -161,6 +205,37 @@ func checkAgainstSocket(t *testing.T, name string, s Socket, want *capture.Socke
 		t.Errorf("%s: %s:\n      dump %+v\ngetsockopt %+v", name, want.Name, s.TCPInfo, info)
 	}
 	return true
+}
+
+// checkMD5Key: the recorded listener has one key, "sesame", for host 9 of its
+// loopback network.
+func checkMD5Key(t *testing.T, name string, s Socket) {
+	t.Helper()
+	if !s.Attrs.Has(AttrMD5Keys) {
+		return
+	}
+	peer := netip.MustParsePrefix("127.0.0.9/32")
+	if s.Family == IPv6 {
+		peer = netip.MustParsePrefix("::9/128")
+	}
+	if keys := s.Extra.MD5Keys; len(keys) != 1 || keys[0].Peers != peer || string(keys[0].Secret.Reveal()) != "sesame" {
+		t.Errorf("%s: keys %+v", name, keys)
+	}
+}
+
+// checkTLS: the recorded socket encrypts with TLS 1.2 and AES-GCM-128 in the
+// kernel, and decrypts nothing. The peer is no TLS socket.
+func checkTLS(t *testing.T, name string, s Socket) {
+	t.Helper()
+	if !s.Attrs.Has(AttrULPInfo) {
+		return
+	}
+	tls := s.Extra.ULP.TLS
+	tls.MaxPayload = 0 // since 6.19
+	want := TLSInfo{Version: 0x0303, Cipher: 51, Send: TLSConfSoftware, Recv: TLSConfBase}
+	if s.Extra.ULP.Name != "tls" || s.Extra.ULP.Sent != ULPHasTLS || tls != want {
+		t.Errorf("%s: %+v", name, s.Extra.ULP)
+	}
 }
 
 // The same recordings, through a Client: what was asked of the kernel is asked
@@ -213,7 +288,11 @@ func TestDumpCaptures(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if alone.State = s.State; s != alone {
+					alone.State = s.State
+					if alone.Attrs&AttrUnknown != 0 && !q.Attrs.Has(AttrUnknown) {
+						t.Errorf("%s: row %d has attributes that are unknown here: %+v", name, i, alone.Extra.Unknown)
+					}
+					if !same(s, alone) {
 						t.Errorf("%s: row %d: something of an earlier row is left:\n got %+v\nwant %+v", name, i, s, alone)
 					}
 				}
@@ -229,6 +308,13 @@ func payloadsOf(t *testing.T, k *capture.Kernel, c *capture.Capture) [][]byte {
 		t.Fatal(err)
 	}
 	return payloads
+}
+
+// same compares two Sockets with what their Extras hold.
+func same(a, b Socket) bool {
+	extra := reflect.DeepEqual(a.Extra, b.Extra)
+	a.Extra, b.Extra = nil, nil
+	return extra && a == b
 }
 
 // replay gives recorded datagrams another sequence number.
@@ -270,7 +356,7 @@ func FuzzDecodeSocket(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := DecodeSocket(TCP, b)
 		over := dirty
-		if overErr := over.decode(TCP, b); (overErr == nil) != (err == nil) {
+		if overErr := over.decode(TCP, b, true); (overErr == nil) != (err == nil) {
 			t.Fatalf("alone %v, over another row %v", err, overErr)
 		}
 		if err != nil {
@@ -279,8 +365,8 @@ func FuzzDecodeSocket(f *testing.F) {
 			}
 			return
 		}
-		if over != s {
-			t.Errorf("decoded over another row:\n got %+v\nwant %+v", over, s)
+		if !same(over, s) {
+			t.Errorf("decoded over another row:\n got %+v %+v\nwant %+v %+v", over, over.Extra, s, s.Extra)
 		}
 		if s.Family != Family(b[0]) || s.State != tcpstate.State(b[1]) || s.Local.Port() != uint16(b[4])<<8|uint16(b[5]) ||
 			s.Remote.Port() != uint16(b[6])<<8|uint16(b[7]) || s.Inode != ne.Uint32(b[68:]) {

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/sys/cpu"
+
 	"github.com/seed16c515c6/timewait/internal/uapi"
 	"github.com/seed16c515c6/timewait/tcpstate"
 )
@@ -26,14 +28,14 @@ func DecodeSocket(p Protocol, payload []byte) (Socket, error) {
 		return Socket{}, err
 	}
 	var s Socket
-	if err := s.decode(q.protocol(), payload); err != nil {
+	if err := s.decode(q.protocol(), payload, true); err != nil {
 		return Socket{}, err
 	}
 	return s, nil
 }
 
 // decode fills s, which may hold an earlier row, and leaves nothing of that.
-func (s *Socket) decode(p Protocol, b []byte) error {
+func (s *Socket) decode(p Protocol, b []byte, keepUnknown bool) error {
 	if len(b) < uapi.SizeofInetDiagMsg {
 		return &DecodeError{What: "inet_diag_msg", Len: len(b), Want: uapi.SizeofInetDiagMsg}
 	}
@@ -52,7 +54,7 @@ func (s *Socket) decode(p Protocol, b []byte) error {
 	s.Cookie = uint64(ne.Uint32(b[44:])) | uint64(ne.Uint32(b[48:]))<<32
 	s.RecvQueue, s.SendQueue = ne.Uint32(b[56:]), ne.Uint32(b[60:])
 	s.UID, s.Inode = ne.Uint32(b[64:]), ne.Uint32(b[68:])
-	return s.decodeAttrs(b[uapi.SizeofInetDiagMsg:])
+	return s.decodeAttrs(b[uapi.SizeofInetDiagMsg:], keepUnknown)
 }
 
 // expires is idiag_expires. Old kernels let a timer that is overdue wrap around.
@@ -63,64 +65,109 @@ func expires(ms uint32) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-// decodeAttrs walks the attributes. Their payloads are only aligned to 4 bytes,
-// also where they hold 64-bit numbers, which byte loads do not mind.
-func (s *Socket) decodeAttrs(b []byte) error {
+// decodeAttrs decodes the attributes, and clears what an earlier row had and this
+// one has not.
+func (s *Socket) decodeAttrs(b []byte, keepUnknown bool) error {
 	old := s.Attrs
-	s.Attrs = 0
-	for len(b) >= uapi.SizeofNLAttr {
-		n := int(ne.Uint16(b))
-		if n < uapi.SizeofNLAttr || n > len(b) {
-			return &DecodeError{What: "attribute length", Len: len(b), Want: max(n, uapi.SizeofNLAttr)}
-		}
-		typ := ne.Uint16(b[2:]) & uapi.NLATypeMask
-		if err := s.decodeAttr(typ, b[uapi.SizeofNLAttr:n]); err != nil {
+	s.Attrs, s.Extra = 0, nil // the earlier row's Extra is somebody's now
+	for len(b) > 0 {
+		typ, payload, rest, err := nextAttr(b)
+		if err != nil {
 			return err
 		}
-		if typ < 64 {
+		known, err := s.decodeAttr(typ, payload)
+		if err != nil {
+			return err
+		}
+		if !known && keepUnknown {
+			x := s.extra()
+			x.Unknown = append(x.Unknown, RawAttr{Type: typ, Data: bytes.Clone(payload)})
+			s.Attrs |= AttrUnknown
+		}
+		if typ < 63 && typ != uapi.InetDiagPad {
 			s.Attrs |= 1 << typ
 		}
-		b = b[min(align4(n), len(b)):]
-	}
-	if len(b) != 0 {
-		return &DecodeError{What: "attribute header", Len: len(b), Want: uapi.SizeofNLAttr}
+		b = rest
 	}
 	s.clear(old &^ s.Attrs)
 	return nil
 }
 
+// nextAttr takes the first attribute off b. Payloads are only aligned to 4 bytes,
+// also where they hold 64-bit numbers, which byte loads do not mind.
+func nextAttr(b []byte) (typ uint16, payload, rest []byte, err error) {
+	if len(b) < uapi.SizeofNLAttr {
+		return 0, nil, nil, &DecodeError{What: "attribute header", Len: len(b), Want: uapi.SizeofNLAttr}
+	}
+	n := int(ne.Uint16(b))
+	if n < uapi.SizeofNLAttr || n > len(b) {
+		return 0, nil, nil, &DecodeError{What: "attribute length", Len: len(b), Want: max(n, uapi.SizeofNLAttr)}
+	}
+	return ne.Uint16(b[2:]) & uapi.NLATypeMask, b[uapi.SizeofNLAttr:n], b[min(align4(n), len(b)):], nil
+}
+
+// eachAttr calls f with the attributes of a nest.
+func eachAttr(b []byte, f func(typ uint16, payload []byte) error) error {
+	for len(b) > 0 {
+		typ, payload, rest, err := nextAttr(b)
+		if err != nil {
+			return err
+		}
+		if err := f(typ, payload); err != nil {
+			return err
+		}
+		b = rest
+	}
+	return nil
+}
+
 func align4(n int) int { return (n + 3) &^ 3 }
 
-func (s *Socket) decodeAttr(typ uint16, b []byte) error {
+// decodeAttr decodes an attribute, unless this library has no field for it.
+func (s *Socket) decodeAttr(typ uint16, b []byte) (known bool, err error) {
 	switch typ {
 	case uapi.InetDiagMemInfo:
-		if len(b) < 16 {
-			return &DecodeError{What: "INET_DIAG_MEMINFO", Len: len(b), Want: 16}
-		}
-		s.MemInfo = MemInfo{Recv: ne.Uint32(b), SendQueue: ne.Uint32(b[4:]), Forward: ne.Uint32(b[8:]), Send: ne.Uint32(b[12:])}
+		err = s.MemInfo.decode(b)
 	case uapi.InetDiagInfo:
 		s.TCPInfo.decode(b)
 	case uapi.InetDiagCong:
 		s.Congestion = congestionName(s.Congestion, b)
 	case uapi.InetDiagTOS:
-		return loadUint8(&s.TOS, "INET_DIAG_TOS", b)
+		err = loadUint8(&s.TOS, "INET_DIAG_TOS", b)
 	case uapi.InetDiagTClass:
-		return loadUint8(&s.TrafficClass, "INET_DIAG_TCLASS", b)
+		err = loadUint8(&s.TrafficClass, "INET_DIAG_TCLASS", b)
 	case uapi.InetDiagSKMemInfo:
-		return s.SocketMemory.decode(b)
+		err = s.SocketMemory.decode(b)
 	case uapi.InetDiagShutdown:
-		return loadUint8((*uint8)(&s.Shutdown), "INET_DIAG_SHUTDOWN", b)
+		err = loadUint8((*uint8)(&s.Shutdown), "INET_DIAG_SHUTDOWN", b)
 	case uapi.InetDiagMark:
-		return loadUint32(&s.Mark, "INET_DIAG_MARK", b)
+		err = loadUint32(&s.Mark, "INET_DIAG_MARK", b)
 	case uapi.InetDiagClassID:
-		return loadUint32(&s.ClassID, "INET_DIAG_CLASS_ID", b)
+		err = loadUint32(&s.ClassID, "INET_DIAG_CLASS_ID", b)
 	case uapi.InetDiagCgroupID:
-		if len(b) < 8 {
-			return &DecodeError{What: "INET_DIAG_CGROUP_ID", Len: len(b), Want: 8}
-		}
-		s.CgroupID = ne.Uint64(b)
+		err = loadUint64(&s.CgroupID, "INET_DIAG_CGROUP_ID", b)
+	case uapi.InetDiagSockOpt:
+		err = s.Options.decode(b, cpu.IsBigEndian)
+	case uapi.InetDiagSKV6Only:
+		var only uint8
+		err = loadUint8(&only, "INET_DIAG_SKV6ONLY", b)
+		s.V6Only = only != 0
+	case uapi.InetDiagBBRInfo:
+		err = s.BBR.decode(b)
+	// What follows is for few sockets, and costs each an Extra.
+	case uapi.InetDiagVegasInfo:
+		err = s.extra().Vegas.decode(b)
+	case uapi.InetDiagDCTCPInfo:
+		err = s.extra().DCTCP.decode(b)
+	case uapi.InetDiagULPInfo:
+		err = s.extra().ULP.decode(b)
+	case uapi.InetDiagMD5Sig:
+		s.extra().MD5Keys, err = decodeMD5Keys(b)
+	case uapi.InetDiagPad:
+	default:
+		return false, nil
 	}
-	return nil
+	return true, err
 }
 
 // clear zeroes what the row before had and this one has not.
@@ -158,6 +205,23 @@ func (s *Socket) clear(gone Attrs) {
 	if gone&AttrCgroupID != 0 {
 		s.CgroupID = 0
 	}
+	if gone&AttrSocketOptions != 0 {
+		s.Options = 0
+	}
+	if gone&AttrV6Only != 0 {
+		s.V6Only = false
+	}
+	if gone&AttrBBRInfo != 0 {
+		s.BBR = BBRInfo{}
+	}
+}
+
+func (m *MemInfo) decode(b []byte) error {
+	if len(b) < 16 {
+		return &DecodeError{What: "INET_DIAG_MEMINFO", Len: len(b), Want: 16}
+	}
+	*m = MemInfo{Recv: ne.Uint32(b), SendQueue: ne.Uint32(b[4:]), Forward: ne.Uint32(b[8:]), Send: ne.Uint32(b[12:])}
+	return nil
 }
 
 // decode takes the counters that the kernel has: it had eight before Linux 4.20
@@ -200,6 +264,22 @@ func loadUint8(v *uint8, what string, b []byte) error {
 		return &DecodeError{What: what, Len: len(b), Want: 1}
 	}
 	*v = b[0]
+	return nil
+}
+
+func loadUint16(v *uint16, what string, b []byte) error {
+	if len(b) < 2 {
+		return &DecodeError{What: what, Len: len(b), Want: 2}
+	}
+	*v = ne.Uint16(b)
+	return nil
+}
+
+func loadUint64(v *uint64, what string, b []byte) error {
+	if len(b) < 8 {
+		return &DecodeError{What: what, Len: len(b), Want: 8}
+	}
+	*v = ne.Uint64(b)
 	return nil
 }
 

@@ -97,7 +97,8 @@ func TestDecodeSocket(t *testing.T) {
 			s.Attrs, s.Mark = AttrMark, 1
 		})},
 		{"unknown, and longer", v4(attribute(40, []byte("?")), attribute(1000, nil), attribute(uapi.InetDiagTOS, []byte{8, 9, 10, 11, 12})), with(func(s *Socket) {
-			s.Attrs, s.TOS = AttrTOS|1<<40, 8
+			s.Attrs, s.TOS = AttrTOS|1<<40|AttrUnknown, 8
+			s.Extra = &Extra{Unknown: []RawAttr{{Type: 40, Data: []byte("?")}, {Type: 1000, Data: []byte{}}}}
 		})},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -105,12 +106,12 @@ func TestDecodeSocket(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got != tt.want {
-				t.Errorf("%s", cmp.Diff(tt.want, got, cmp.AllowUnexported(TCPInfo{}), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })))
+			if !same(got, tt.want) {
+				t.Errorf("%s", cmp.Diff(tt.want, got, cmp.AllowUnexported(TCPInfo{}, MD5Secret{}), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })))
 			}
 			// Nothing of the row is referred to.
 			clear(tt.row)
-			if got != tt.want {
+			if !same(got, tt.want) {
 				t.Error("the Socket changed with the bytes it came from")
 			}
 		})
@@ -242,7 +243,7 @@ func BenchmarkDecodeSocket(b *testing.B) {
 			b.ReportAllocs()
 			var s Socket
 			for b.Loop() {
-				if err := s.decode(TCP, row); err != nil {
+				if err := s.decode(TCP, row, false); err != nil {
 					b.Fatal(err)
 				}
 			}

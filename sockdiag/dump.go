@@ -12,8 +12,8 @@ import (
 
 // Dump streams the sockets that the query selects. Nothing is sent before the
 // sequence is ranged over, and each range is a dump of its own. The sockets are
-// the caller's to keep; none of them costs an allocation (but for the name of a
-// congestion control algorithm that is not the kernel's own).
+// the caller's to keep; none of them costs an allocation but what has an
+// Extra, or a congestion control algorithm that is not the kernel's own.
 //
 // A dump is not a snapshot: the kernel walks its tables while connections come
 // and go. One that opens, closes or changes meanwhile may be missed, or appear
@@ -35,9 +35,9 @@ func (c *Client) Dump(ctx context.Context, q Query) iter.Seq2[Socket, error] {
 
 func (c *Client) dump(ctx context.Context, q *Query, yield func(Socket, error) bool) {
 	var s Socket
-	filter, protocol := q.rowFilter(), q.protocol()
+	filter, protocol, keepUnknown := q.rowFilter(), q.protocol(), q.Attrs.Has(AttrUnknown)
 	err := c.ask(ctx, "dump", q, func(payload []byte) error {
-		if err := s.decode(protocol, payload); err != nil {
+		if err := s.decode(protocol, payload, keepUnknown); err != nil {
 			return err
 		}
 		state, ok := filter.state(payload)

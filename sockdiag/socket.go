@@ -61,6 +61,15 @@ type Socket struct {
 	Mark         uint32       // AttrMark: SO_MARK
 	ClassID      uint32       // AttrClassID: net_cls class, or SO_PRIORITY where that is 0
 	CgroupID     uint64       // AttrCgroupID: inode of the cgroup v2 folder
+	BBR          BBRInfo      // AttrBBRInfo
+
+	Options SocketOptions // AttrSocketOptions
+	V6Only  bool          // AttrV6Only: IPV6_V6ONLY
+
+	// Extra is what few sockets have; nil for most. It is not shared with any
+	// other Socket. Compare Sockets by their Cookie: with ==, two are different
+	// whose Extra is equal but not the same.
+	Extra *Extra
 }
 
 // ID identifies a socket for later requests about it.

@@ -25,7 +25,10 @@ func TestKernelEnumerators(t *testing.T) {
 		"INET_DIAG_MEMINFO": uapi.InetDiagMemInfo, "INET_DIAG_INFO": uapi.InetDiagInfo, "INET_DIAG_CONG": uapi.InetDiagCong,
 		"INET_DIAG_TOS": uapi.InetDiagTOS, "INET_DIAG_TCLASS": uapi.InetDiagTClass, "INET_DIAG_SKMEMINFO": uapi.InetDiagSKMemInfo,
 		"INET_DIAG_SHUTDOWN": uapi.InetDiagShutdown, "INET_DIAG_MARK": uapi.InetDiagMark, "INET_DIAG_CLASS_ID": uapi.InetDiagClassID,
-		"INET_DIAG_CGROUP_ID": uapi.InetDiagCgroupID,
+		"INET_DIAG_CGROUP_ID": uapi.InetDiagCgroupID, "INET_DIAG_VEGASINFO": uapi.InetDiagVegasInfo,
+		"INET_DIAG_DCTCPINFO": uapi.InetDiagDCTCPInfo, "INET_DIAG_SKV6ONLY": uapi.InetDiagSKV6Only, "INET_DIAG_PAD": uapi.InetDiagPad,
+		"INET_DIAG_BBRINFO": uapi.InetDiagBBRInfo, "INET_DIAG_MD5SIG": uapi.InetDiagMD5Sig, "INET_DIAG_ULP_INFO": uapi.InetDiagULPInfo,
+		"INET_DIAG_SOCKOPT": uapi.InetDiagSockOpt,
 
 		"IDIAG_TIMER_DELACK": uapi.TimerDelACK,
 	} {
@@ -61,6 +64,10 @@ func TestKernelStructures(t *testing.T) {
 			"idiag_sport": 0, "idiag_dport": 2, "idiag_src": 4, "idiag_dst": 20, "idiag_if": 36, "idiag_cookie": 40}},
 		"inet_diag_meminfo": {16, map[string]uint32{"idiag_rmem": 0, "idiag_wmem": 4, "idiag_fmem": 8, "idiag_tmem": 12}},
 		"nlmsghdr":          {uapi.SizeofNLMsgHdr, map[string]uint32{"nlmsg_len": 0, "nlmsg_type": 4, "nlmsg_flags": 6, "nlmsg_seq": 8, "nlmsg_pid": 12}},
+		"tcpvegas_info":     {16, map[string]uint32{"tcpv_enabled": 0, "tcpv_rttcnt": 4, "tcpv_rtt": 8, "tcpv_minrtt": 12}},
+		"tcp_dctcp_info":    {16, map[string]uint32{"dctcp_enabled": 0, "dctcp_ce_state": 2, "dctcp_alpha": 4, "dctcp_ab_ecn": 8, "dctcp_ab_tot": 12}},
+		"tcp_bbr_info":      {20, map[string]uint32{"bbr_bw_lo": 0, "bbr_bw_hi": 4, "bbr_min_rtt": 8, "bbr_pacing_gain": 12, "bbr_cwnd_gain": 16}},
+		"tcp_diag_md5sig":   {uapi.SizeofMD5Sig, map[string]uint32{"tcpm_family": 0, "tcpm_prefixlen": 1, "tcpm_keylen": 2, "tcpm_addr": 4, "tcpm_key": 20}},
 		"nlattr":            {uapi.SizeofNLAttr, map[string]uint32{"nla_len": 0, "nla_type": 2}},
 	} {
 		s, err := spec.Struct(name)

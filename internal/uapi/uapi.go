@@ -42,15 +42,52 @@ const (
 const (
 	InetDiagMemInfo   = 1
 	InetDiagInfo      = 2
+	InetDiagVegasInfo = 3
 	InetDiagCong      = 4
 	InetDiagTOS       = 5
 	InetDiagTClass    = 6
 	InetDiagSKMemInfo = 7
 	InetDiagShutdown  = 8
+	InetDiagDCTCPInfo = 9
+	InetDiagSKV6Only  = 11
+	InetDiagPad       = 14 // empty: aligns what follows
 	InetDiagMark      = 15
+	InetDiagBBRInfo   = 16
 	InetDiagClassID   = 17
+	InetDiagMD5Sig    = 18
+	InetDiagULPInfo   = 19
 	InetDiagCgroupID  = 21
+	InetDiagSockOpt   = 22
 )
+
+// Types of the attributes within INET_DIAG_ULP_INFO, and within those.
+const (
+	ULPInfoName  = 1
+	ULPInfoTLS   = 2
+	ULPInfoMPTCP = 3
+
+	TLSInfoVersion         = 1
+	TLSInfoCipher          = 2
+	TLSInfoTXConf          = 3
+	TLSInfoRXConf          = 4
+	TLSInfoZCROTX          = 5
+	TLSInfoRXNoPad         = 6
+	TLSInfoTXMaxPayloadLen = 7
+
+	SubflowTokenRem   = 1
+	SubflowTokenLoc   = 2
+	SubflowRelWrite   = 3
+	SubflowMapSeq     = 4
+	SubflowMapSFSeq   = 5
+	SubflowSSNOffset  = 6
+	SubflowMapDataLen = 7
+	SubflowFlags      = 8
+	SubflowIDRem      = 9
+	SubflowIDLoc      = 10
+)
+
+// SizeofMD5Sig is the length of one key in INET_DIAG_MD5SIG.
+const SizeofMD5Sig = 100
 
 // Timers of an inet_diag_msg (idiag_timer).
 const (
