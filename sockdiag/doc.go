@@ -53,8 +53,8 @@
 //
 // Everything works as an ordinary user, for the sockets of all users. With
 // CAP_NET_ADMIN over the namespace, at the Dial and at the call, the kernel also
-// sends AttrMark; and, where AttrTCPInfo is asked for, TCP-MD5 keys, which are
-// not decoded, with a trap that AttrTCPInfo describes.
+// sends AttrMark and, along with AttrTCPInfo, AttrMD5Keys and the whole of
+// AttrULPInfo. Many keys are a trap that AttrTCPInfo describes.
 //
 // # Namespaces
 //
