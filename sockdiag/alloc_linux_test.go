@@ -9,8 +9,7 @@ import (
 	"github.com/seed16c515c6/timewait/tcpstate"
 )
 
-// A dump costs no allocation per socket, and none per call but what a context
-// that can be cancelled takes. It is tested from outside the package, because
+// A dump costs no allocation, neither per socket nor per call. It is tested from outside the package, because
 // whether Dump is inlined, and its sequence stays off the heap, is decided there.
 func TestAllocs(t *testing.T) {
 	nstest.RequireNamespace(t)
@@ -47,10 +46,10 @@ func TestAllocs(t *testing.T) {
 		{"Dump", dump(context.Background(), headers), made, 0},
 		{"Dump with attributes", dump(context.Background(), full), made, 0},
 		{"Dump with a mask", dump(context.Background(), mask), 100, 0},
-		{"Dump, cancellable", dump(cancellable, full), made, 3},
+		{"Dump, cancellable", dump(cancellable, full), made, 0},
 		{"Count", count(context.Background(), headers), made, 0},
 		{"Count with a mask", count(context.Background(), mask), 100, 0},
-		{"Count, cancellable", count(cancellable, headers), made, 3},
+		{"Count, cancellable", count(cancellable, headers), made, 0},
 	} {
 		if n := testing.AllocsPerRun(20, tt.call); n > float64(tt.most) {
 			t.Errorf("%s: %v allocations a call, want %d at most", tt.name, n, tt.most)

@@ -25,10 +25,12 @@ const (
 	//
 	// The kernel takes each socket's lock for it: the dump waits while another
 	// process keeps the kernel at work on one, and cannot be interrupted there.
-	// And to callers with CAP_NET_ADMIN the kernel then sends TCP-MD5 keys as
-	// well. A listener with more than about 300 of them does not fit into any
-	// batch, and ends the dump as if it were the last socket; without AttrTCPInfo
-	// it does not.
+	//
+	// To callers with CAP_NET_ADMIN the kernel then sends TCP-MD5 keys as well. A
+	// listener with more than about 300 of them fits into no reply, and the kernel
+	// ends its walk there as if it had been the last socket. Dump notices: it, and
+	// the listeners behind it, come without AttrTCPInfo, AttrMD5Keys and
+	// AttrULPInfo.
 	AttrTCPInfo Attrs = 1 << uapi.InetDiagInfo
 
 	// AttrCongestion asks for Socket.Congestion.

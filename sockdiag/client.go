@@ -16,15 +16,15 @@ type Config struct {
 	// NetNS is the descriptor of the network namespace to look into: an open
 	// /run/netns/NAME or /proc/PID/ns/net. Dial duplicates it, and the Client
 	// keeps the namespace alive until it is closed. To enter a namespace other
-	// than one's own takes CAP_SYS_ADMIN over it. 0 is the namespace of the
-	// thread that calls Dial.
+	// than one's own takes CAP_SYS_ADMIN, over it and in one's own user
+	// namespace. 0 is the namespace of the thread that calls Dial.
 	NetNS int
 
 	// BufferSize is the bytes of the receive buffer that a running call holds.
-	// Most callers should leave it 0: that is 32 KiB, beyond which the kernel's
-	// batches do not grow, and the least: in smaller ones a socket with much to
-	// say (many TCP-MD5 keys) ends a dump early, and the kernel calls that a
-	// success. The buffer grows by itself for a first reply that is longer.
+	// Most callers should leave it 0, for 32 KiB, the kernel's largest batch.
+	// Smaller values are raised to that, because a socket that does not fit into
+	// a batch ends the kernel's walk without an error. The buffer grows by itself
+	// for a first reply that is longer.
 	BufferSize int
 }
 
@@ -65,10 +65,10 @@ func Dial(cfg *Config) (*Client, error) {
 
 func newClient(cfg Config) (*Client, error) {
 	if cfg.NetNS < 0 {
-		return nil, fmt.Errorf("%w: Config.NetNS is %d, not a descriptor", fs.ErrInvalid, cfg.NetNS)
+		return nil, fmt.Errorf("Config.NetNS %d is no descriptor: %w", cfg.NetNS, fs.ErrInvalid)
 	}
 	if cfg.BufferSize < 0 || cfg.BufferSize > maxBuffer {
-		return nil, fmt.Errorf("%w: Config.BufferSize is %d, not of 0 to %d", fs.ErrInvalid, cfg.BufferSize, maxBuffer)
+		return nil, fmt.Errorf("Config.BufferSize %d is not of 0 to %d: %w", cfg.BufferSize, maxBuffer, fs.ErrInvalid)
 	}
 	// The thread's namespace is looked at, and then opened into.
 	runtime.LockOSThread()

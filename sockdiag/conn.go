@@ -14,8 +14,9 @@ type transport interface {
 	// Send sends one datagram to the kernel.
 	Send(b []byte) error
 	// Receive reads one datagram. n is its length also where b is shorter and
-	// the rest is lost; port is the sender's.
-	Receive(b []byte) (n int, port uint32, err error)
+	// the rest is lost; port is the sender's. Where there is none it waits, or
+	// returns ok false.
+	Receive(b []byte, wait bool) (n int, port uint32, ok bool, err error)
 	// SetReadDeadline and Close end a Receive that waits in another goroutine.
 	SetReadDeadline(t time.Time) error
 	Close() error
@@ -28,6 +29,7 @@ type conn struct {
 	req       []byte // the request
 	seq       uint32
 	primed    bool
+	spoilt    bool // a deadline was set
 	busy      bool // guarded by Client.mu
 
 	// interrupt ends a Receive that waits, and then says so on interrupted. It
@@ -56,9 +58,12 @@ func (e *truncatedError) Is(target error) bool { return target == syscall.EMSGSI
 
 // receive reads the next datagram of the kernel. Anybody with CAP_NET_ADMIN in
 // the namespace can send to our port, so what is not from port 0 is not read.
-func (c *conn) receive() ([]byte, error) {
+func (c *conn) receive(ctx context.Context) ([]byte, error) {
 	for {
-		n, port, err := c.transport.Receive(c.buf)
+		n, port, ok, err := c.transport.Receive(c.buf, false)
+		if !ok && err == nil {
+			n, port, err = c.wait(ctx)
+		}
 		switch {
 		case err != nil:
 			return nil, err
@@ -71,17 +76,30 @@ func (c *conn) receive() ([]byte, error) {
 	}
 }
 
+// wait is for when the kernel has nothing to say yet. In a dump that is hardly
+// ever: each read makes the next batch. So only here the context's end has to
+// interrupt, which costs some allocations.
+func (c *conn) wait(ctx context.Context) (n int, port uint32, err error) {
+	stop := context.AfterFunc(ctx, c.interrupt)
+	n, port, _, err = c.transport.Receive(c.buf, true)
+	if !stop() {
+		<-c.interrupted
+		c.spoilt = true // the deadline would hit the next user
+	}
+	return n, port, err
+}
+
 // exchange sends c.req, whose replies have type typ, and hands the payload of
 // each to row, until the kernel says that the dump is done. live is asked before
 // every row and says why to stop. Only after a nil error is the conn fit for
 // another request.
-func (c *conn) exchange(typ uint16, live func() error, row func(payload []byte) error) error {
+func (c *conn) exchange(ctx context.Context, typ uint16, live func() error, row func(payload []byte) error) error {
 	if err := c.transport.Send(c.req); err != nil {
 		return err
 	}
 	intr := false
 	for {
-		b, err := c.receive()
+		b, err := c.receive(ctx)
 		if err != nil {
 			return err
 		}
@@ -133,7 +151,7 @@ func (c *conn) exchange(typ uint16, live func() error, row func(payload []byte) 
 // well. A request without a body is answered with EINVAL, which is a datagram to
 // read, and touches nothing. (It has a type that sock_diag knows, because SELinux
 // objects to others.)
-func (c *conn) prepare(size int) error {
+func (c *conn) prepare(ctx context.Context, size int) error {
 	if len(c.buf) < size {
 		c.buf = make([]byte, size)
 		c.primed = false
@@ -145,7 +163,7 @@ func (c *conn) prepare(size int) error {
 	c.seq++
 	putHeader(empty[:], len(empty), uapi.SockDiagByFamily, uapi.NLMFRequest|uapi.NLMFAck, c.seq)
 	c.req = append(c.req[:0], empty[:]...)
-	err := c.exchange(uapi.SockDiagByFamily, func() error { return nil }, func([]byte) error { return nil })
+	err := c.exchange(ctx, uapi.SockDiagByFamily, func() error { return nil }, func([]byte) error { return nil })
 	if err == syscall.EINVAL {
 		c.primed, err = true, nil
 	}
@@ -184,18 +202,4 @@ func kernelError(what string, payload []byte) error {
 		return syscall.Errno(errno)
 	}
 	return nil
-}
-
-// watch makes the end of ctx interrupt a Receive. The function it returns ends
-// that, waits for an interruption that has begun, and reports whether there was
-// none: the deadline that an interruption leaves behind would hit the next user.
-func (c *conn) watch(ctx context.Context) (undisturbed func() bool) {
-	stop := context.AfterFunc(ctx, c.interrupt)
-	return func() bool {
-		if stop() {
-			return true
-		}
-		<-c.interrupted
-		return false
-	}
 }

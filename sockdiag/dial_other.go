@@ -9,5 +9,5 @@ import (
 )
 
 func newDialer(int) (dial func() (transport, error), hangUp func() error, err error) {
-	return nil, nil, fmt.Errorf("%w: NETLINK_SOCK_DIAG is Linux's, and this is %s", errors.ErrUnsupported, runtime.GOOS)
+	return nil, nil, fmt.Errorf("NETLINK_SOCK_DIAG is Linux's, and this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }

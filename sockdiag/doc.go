@@ -54,7 +54,7 @@
 // Everything works as an ordinary user, for the sockets of all users. With
 // CAP_NET_ADMIN over the namespace, at the Dial and at the call, the kernel also
 // sends AttrMark and, along with AttrTCPInfo, AttrMD5Keys and the whole of
-// AttrULPInfo. Many keys are a trap that AttrTCPInfo describes.
+// AttrULPInfo. AttrTCPInfo says what becomes of listeners with many keys.
 //
 // # Namespaces
 //
@@ -64,8 +64,8 @@
 // # Units
 //
 // Times are time.Duration, sizes bytes, windows and queues of tcp_info segments
-// where the field says so, rates bytes per second. Kernel words in network byte
-// order, jiffies or bit-fields do not get out of this package.
+// where the field says so, rates bytes per second. No field is in network byte
+// order, in jiffies, or a bit-field.
 //
 // # Kernels
 //

@@ -8,6 +8,9 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"github.com/seed16c515c6/timewait/internal/uapi"
+	"github.com/seed16c515c6/timewait/tcpstate"
 )
 
 // Dump streams the sockets that the query selects. Nothing is sent before the
@@ -34,25 +37,108 @@ func (c *Client) Dump(ctx context.Context, q Query) iter.Seq2[Socket, error] {
 }
 
 func (c *Client) dump(ctx context.Context, q *Query, yield func(Socket, error) bool) {
-	var s Socket
-	filter, protocol, keepUnknown := q.rowFilter(), q.protocol(), q.Attrs.Has(AttrUnknown)
-	err := c.ask(ctx, "dump", q, func(payload []byte) error {
-		if err := s.decode(protocol, payload, keepUnknown); err != nil {
-			return err
-		}
-		state, ok := filter.state(payload)
-		if !ok {
-			return nil
-		}
-		s.State = state
-		if !yield(s, nil) {
-			return errStopped
-		}
-		return nil
-	})
+	d := dumper{filter: q.rowFilter(), protocol: q.protocol(), keepUnknown: q.Attrs.Has(AttrUnknown)}
+	err := q.check()
+	if err != nil {
+		err = q.opError("dump", err)
+	} else if q.tellsKeys() {
+		err = c.dumpListenersApart(ctx, *q, &d, yield)
+	} else {
+		err = c.ask(ctx, "dump", q, func(payload []byte) error { return d.row(payload, yield) })
+	}
 	if err != nil {
 		yield(Socket{}, err)
 	}
+}
+
+// dumper turns the rows of one dump into Sockets.
+type dumper struct {
+	filter      rowFilter
+	protocol    Protocol
+	keepUnknown bool
+	stopped     bool // yield wants no more
+	socket      Socket
+}
+
+func (d *dumper) row(payload []byte, yield func(Socket, error) bool) error {
+	if err := d.socket.decode(d.protocol, payload, d.keepUnknown); err != nil {
+		return err
+	}
+	state, ok := d.filter.state(payload)
+	if !ok {
+		return nil
+	}
+	d.socket.State = state
+	if !yield(d.socket, nil) {
+		d.stopped = true
+		return errStopped
+	}
+	return nil
+}
+
+// tellsKeys reports whether the kernel may answer with the TCP-MD5 keys of
+// listeners, which can be too many for a row: it then ends the dump as if that
+// had been the last socket.
+func (q *Query) tellsKeys() bool {
+	return q.Attrs.extension()&(1<<(uapi.InetDiagInfo-1)) != 0 && q.states().Has(tcpstate.Listen)
+}
+
+// dumpListenersApart asks for the listeners first, so that what is lost is known:
+// their number, from a request that brings no keys, tells whether the rows with
+// keys were all. If not, the rest comes without what they were asked for. Then
+// come the others, who have no more than a few keys. The extra requests cost some
+// microseconds: the kernel has few listeners, in a table of their own.
+func (c *Client) dumpListenersApart(ctx context.Context, q Query, d *dumper, yield func(Socket, error) bool) error {
+	others := q
+	others.States = q.states().Without(tcpstate.Listen)
+	q.States = tcpstate.Listen.Set()
+	bare := q
+	bare.Attrs &^= AttrTCPInfo | AttrMD5Keys | AttrULPInfo
+
+	sent, there := 0, 0
+	if err := c.ask(ctx, "dump", &q, func(payload []byte) error {
+		sent++
+		return d.row(payload, yield)
+	}); err != nil || d.stopped {
+		return err
+	}
+	if err := c.ask(ctx, "dump", &bare, func([]byte) error { there++; return nil }); err != nil {
+		return err
+	}
+	if sent < there {
+		if err := c.dumpMissing(ctx, &q, &bare, d, yield); err != nil || d.stopped {
+			return err
+		}
+	}
+	if others.States == 0 {
+		return nil
+	}
+	return c.ask(ctx, "dump", &others, func(payload []byte) error { return d.row(payload, yield) })
+}
+
+// dumpMissing yields the sockets that the query bare finds and the query full
+// does not. It asks for full's once more: to have remembered them the first time
+// would have cost every dump the memory.
+func (c *Client) dumpMissing(ctx context.Context, full, bare *Query, d *dumper, yield func(Socket, error) bool) error {
+	seen := make(map[uint64]struct{})
+	if err := c.ask(ctx, "dump", full, func(payload []byte) error {
+		if err := d.socket.decode(d.protocol, payload, false); err != nil {
+			return err
+		}
+		seen[d.socket.Cookie] = struct{}{}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return c.ask(ctx, "dump", bare, func(payload []byte) error {
+		if err := d.socket.decode(d.protocol, payload, d.keepUnknown); err != nil {
+			return err
+		}
+		if _, ok := seen[d.socket.Cookie]; ok {
+			return nil
+		}
+		return d.row(payload, yield)
+	})
 }
 
 // errStopped ends a request whose caller wants no more rows.
@@ -69,7 +155,11 @@ func (c *Client) ask(ctx context.Context, op string, q *Query, row func(payload 
 	if err == nil || err == errStopped {
 		return nil
 	}
-	return &OpError{Op: op, Family: q.Family, Protocol: q.protocol(), Err: explain(err)}
+	return q.opError(op, explain(err))
+}
+
+func (q *Query) opError(op string, err error) error {
+	return &OpError{Op: op, Family: q.Family, Protocol: q.protocol(), Err: err}
 }
 
 // askGrowing asks again with a larger buffer where the first answer was too long
@@ -103,10 +193,6 @@ func (c *Client) askOnce(ctx context.Context, q *Query, size int, row func(paylo
 	defer func() { c.release(cn, clean) }()
 
 	done := ctx.Done()
-	if done != nil {
-		undisturbed := cn.watch(ctx)
-		defer func() { clean = undisturbed() && clean }()
-	}
 	live := func() error {
 		select {
 		case <-done:
@@ -119,14 +205,14 @@ func (c *Client) askOnce(ctx context.Context, q *Query, size int, row func(paylo
 		return nil
 	}
 
-	if err = cn.prepare(size); err == nil {
+	if err = cn.prepare(ctx, size); err == nil {
 		cn.seq++
 		cn.req = q.appendDump(cn.req[:0], cn.seq)
-		err = cn.exchange(q.messageType(), live, row)
+		err = cn.exchange(ctx, q.messageType(), live, row)
 	}
 	switch {
 	case err == nil:
-		clean = true
+		clean = !cn.spoilt
 	case err == errStopped:
 		// Whatever else has happened since, the caller wants no more.
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -143,13 +229,14 @@ func (c *Client) askOnce(ctx context.Context, q *Query, size int, row func(paylo
 // request says EOPNOTSUPP, which matches errors.ErrUnsupported by itself.)
 func explain(err error) error {
 	if err == syscall.ENOENT {
-		return fmt.Errorf("%w: this kernel has no handler for it (the module tcp_diag or inet_diag is missing)", errors.ErrUnsupported)
+		return fmt.Errorf("this kernel has no handler for it (the module tcp_diag or inet_diag is missing): %w", errors.ErrUnsupported)
 	}
 	return err
 }
 
 // Collect returns all sockets of the sequence, and its error. What arrived before
-// an error is returned with it.
+// an error is returned with it. A Socket is some 600 bytes: of a large table, Dump
+// or CountBy take what is needed in less memory.
 func Collect(seq iter.Seq2[Socket, error]) ([]Socket, error) {
 	var all []Socket
 	for s, err := range seq {

@@ -54,8 +54,8 @@ func (e *OpError) Timeout() bool {
 	return errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, os.ErrDeadlineExceeded)
 }
 
-// DecodeError says that bytes which should be of the kernel cannot be: a header
-// or an attribute shorter than it must be. What is longer or unknown is never an
+// DecodeError says that bytes are too few to have come from a kernel: a header or
+// an attribute is shorter than it must be. What is longer or unknown is never an
 // error.
 type DecodeError struct {
 	What string // the structure or attribute, as the kernel names it

@@ -18,6 +18,9 @@ type fakeKernel struct {
 	// the request's sequence number and how many came before it.
 	answer func(seq uint32, nth int) []datagram
 
+	// answerTo, where it is set, gets the request instead.
+	answerTo func(request []byte) []datagram
+
 	mute    bool          // it does not answer the request that primes a socket
 	dialing chan struct{} // dial waits until it is closed; nil: it does not wait
 	sending chan struct{} // the same for Send
@@ -119,6 +122,8 @@ func (s *fakeSocket) Send(b []byte) error {
 	switch {
 	case !primes(b) && err != nil:
 		return err
+	case !primes(b) && k.answerTo != nil:
+		answer = k.answerTo(b)
 	case !primes(b):
 		answer = k.answer(seq, nth)
 	case !k.mute:
@@ -131,27 +136,29 @@ func (s *fakeSocket) Send(b []byte) error {
 	return nil
 }
 
-func (s *fakeSocket) Receive(b []byte) (int, uint32, error) {
+func (s *fakeSocket) Receive(b []byte, wait bool) (int, uint32, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.largest = max(s.largest, len(b))
-	for len(s.queue) == 0 && !s.expired && !s.closed {
+	for wait && len(s.queue) == 0 && !s.expired && !s.closed {
 		s.changed.Wait()
 	}
 	switch {
 	case s.closed:
-		return 0, 0, os.ErrClosed
+		return 0, 0, false, os.ErrClosed
 	case s.expired:
-		return 0, 0, os.ErrDeadlineExceeded
+		return 0, 0, false, os.ErrDeadlineExceeded
+	case len(s.queue) == 0:
+		return 0, 0, false, nil
 	}
 	d := s.queue[0]
 	s.queue = s.queue[1:]
 	if d.err != nil {
-		return 0, 0, d.err
+		return 0, 0, false, d.err
 	}
 	s.received++
 	copy(b, d.data)
-	return max(len(d.data), d.size), d.port, nil
+	return max(len(d.data), d.size), d.port, true, nil
 }
 
 func (s *fakeSocket) SetReadDeadline(t time.Time) error {

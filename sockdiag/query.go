@@ -65,8 +65,9 @@ type Query struct {
 	Family   Family   // zero: IPv4 and IPv6
 	Protocol Protocol // zero: TCP; others are errors.ErrUnsupported
 
-	// States is the mask that goes to the kernel; zero: all. Two of its bits
-	// select request sockets, SynRecv and NewSynRecv, and either brings them in
+	// States is the mask that goes to the kernel; zero: all. So an empty Set
+	// selects everything, and a program whose set can become empty has to check.
+	// Two bits select request sockets, SynRecv and NewSynRecv, and either brings them in
 	// state SYN_RECV: to leave them out, leave out both.
 	States tcpstate.Set
 
@@ -94,9 +95,9 @@ func (q *Query) protocol() Protocol {
 func (q *Query) check() error {
 	switch {
 	case q.Family != 0 && q.Family != IPv4 && q.Family != IPv6:
-		return fmt.Errorf("%w: a Query's Family is IPv4, IPv6 or zero for both", fs.ErrInvalid)
+		return fmt.Errorf("a Query's Family is IPv4, IPv6 or zero for both: %w", fs.ErrInvalid)
 	case q.protocol() != TCP:
-		return fmt.Errorf("%w: a Query's Protocol is TCP or zero", errors.ErrUnsupported)
+		return fmt.Errorf("protocol %v, only TCP is known here: %w", q.Protocol, errors.ErrUnsupported)
 	}
 	return nil
 }

@@ -20,9 +20,11 @@ type Socket struct {
 	// Local and Remote are the two ends. A wildcard is the unspecified address;
 	// a listener's Remote is that with port 0, and so is that of a bound-only
 	// socket, unless it was connected before: then the old address stays, with
-	// port 0. IPv4-mapped IPv6 addresses stay as
-	// the kernel has them: call Unmap on the Addr to compare with IPv4. There is
-	// no zone: Interface says what a link-local address is bound to.
+	// port 0. There is no zone: Interface says what a link-local address is
+	// bound to.
+	//
+	// IPv4-mapped IPv6 addresses stay as the kernel has them. To compare with
+	// IPv4, or to sum by address: netip.AddrPortFrom(a.Addr().Unmap(), a.Port()).
 	Local, Remote netip.AddrPort
 
 	// Interface is the index of the device that the socket is bound to, 0 for
@@ -87,14 +89,14 @@ func (s *Socket) ID() ID {
 	return ID{Family: s.Family, Protocol: s.Protocol, Local: s.Local, Remote: s.Remote, Interface: s.Interface, Cookie: s.Cookie}
 }
 
-// TimeWait returns how long the socket stays in TIME_WAIT, at most a minute. The
-// kernel starts that minute anew when the peer's FIN comes again.
+// TimeWait returns how long a mini-socket stays: one in TIME_WAIT or in FIN_WAIT2.
+// Look at State to count only the one or the other. It is not ok for others.
 //
-// It also answers for the FIN_WAIT2 of a connection that its process has closed:
-// the kernel keeps that as the same kind of mini-socket, and sockstat, ss -s and
-// tcp_max_tw_buckets count it as TIME_WAIT. There the time left is that to wait
-// for the peer's FIN (tcp_fin_timeout), before a TIME_WAIT that may follow. Look
-// at State to tell the two apart.
+// TIME_WAIT lasts a minute, which the kernel starts anew when the peer's FIN comes
+// again. The FIN_WAIT2 of a connection that its process has closed is kept as the
+// same kind of mini-socket, and sockstat, ss -s and tcp_max_tw_buckets count it as
+// TIME_WAIT. There the time left is that to wait for the peer's FIN
+// (tcp_fin_timeout), before a TIME_WAIT that may follow.
 func (s *Socket) TimeWait() (left time.Duration, ok bool) {
 	if s.Timer.Kind != TimerTimeWait {
 		return 0, false
@@ -113,9 +115,9 @@ func (s *Socket) Backlog() (queued, limit int, ok bool) {
 }
 
 // Owner returns the user that the socket belongs to. It is not ok where UID may
-// stand for nobody: mini-sockets have no owner, and kernels up to 6.12 forget it
-// once a process has closed the socket or as long as none has accepted it. They
-// say 0 then, which in a user namespace that does not map root shows as 65534.
+// stand for nobody. Mini-sockets have no owner. Kernels up to 6.12 know none of a
+// socket that its process has closed, or that none has accepted yet. For nobody
+// the kernel says 0, which a user namespace that does not map root shows as 65534.
 func (s *Socket) Owner() (uid uint32, ok bool) {
 	const unmapped = 65534 // the default of /proc/sys/kernel/overflowuid
 	return s.UID, s.Inode != 0 || s.UID != 0 && s.UID != unmapped

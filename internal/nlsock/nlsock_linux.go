@@ -23,6 +23,7 @@ type Conn struct {
 	// allocation per datagram.
 	send, recv func(fd uintptr) bool
 	out, in    []byte
+	wait       bool
 	n          int
 	from       unix.RawSockaddrNetlink
 	errno      syscall.Errno
@@ -32,7 +33,7 @@ type Conn struct {
 func Dial() (*Conn, error) {
 	nl, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
 	if errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EAFNOSUPPORT) {
-		return nil, fmt.Errorf("%w: this kernel is built without sock_diag, or a sandbox forbids netlink sockets: %w", errors.ErrUnsupported, cause(err))
+		return nil, fmt.Errorf("this kernel is built without sock_diag, or a sandbox forbids netlink sockets: %w: %w", errors.ErrUnsupported, cause(err))
 	}
 	if err != nil {
 		return nil, cause(err)
@@ -84,18 +85,21 @@ func (c *Conn) sendFD(fd uintptr) bool {
 }
 
 // Receive reads one datagram into b. n is the datagram's length: where it
-// exceeds len(b) the rest is lost. port is the sender's, 0 for the kernel.
-func (c *Conn) Receive(b []byte) (n int, port uint32, err error) {
-	c.in = b
+// exceeds len(b) the rest is lost. port is the sender's, 0 for the kernel. Where
+// there is no datagram it waits for one, or returns ok false.
+func (c *Conn) Receive(b []byte, wait bool) (n int, port uint32, ok bool, err error) {
+	c.in, c.wait = b, wait
 	err = c.rc.Read(c.recv)
 	c.in = nil
-	if err != nil {
-		return 0, 0, err
+	switch {
+	case err != nil:
+		return 0, 0, false, err
+	case c.errno == unix.EAGAIN:
+		return 0, 0, false, nil
+	case c.errno != 0:
+		return 0, 0, false, os.NewSyscallError("recvfrom", c.errno)
 	}
-	if c.errno != 0 {
-		return 0, 0, os.NewSyscallError("recvfrom", c.errno)
-	}
-	return c.n, c.from.Pid, nil
+	return c.n, c.from.Pid, true, nil
 }
 
 // recvFD makes a system call that the scheduler knows of, although that costs a
@@ -110,7 +114,7 @@ func (c *Conn) recvFD(fd uintptr) bool {
 			unix.MSG_TRUNC, uintptr(unsafe.Pointer(&c.from)), uintptr(unsafe.Pointer(&size)))
 		c.n, c.errno = int(n), e
 		if e != unix.EINTR {
-			return e != unix.EAGAIN
+			return e != unix.EAGAIN || !c.wait
 		}
 	}
 }

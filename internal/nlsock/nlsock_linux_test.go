@@ -49,7 +49,7 @@ func TestSendReceive(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := make([]byte, 4096)
-		n, port, err := c.Receive(b)
+		n, port, _, err := c.Receive(b, true)
 		if err != nil || n != sizeofAck || port != 0 {
 			t.Fatalf("%d bytes from port %d, %v", n, port, err)
 		}
@@ -70,9 +70,17 @@ func TestErrorWithoutRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := make([]byte, 4096)
-	n, _, err := c.Receive(b)
+	n, _, _, err := c.Receive(b, true)
 	if err != nil || n != sizeofAck || ne.Uint16(b[4:]) != uapi.NLMsgError || ne.Uint32(b[16:]) == 0 {
 		t.Errorf("%d bytes, want %d, type %d, errno %d, %v", n, sizeofAck, ne.Uint16(b[4:]), -int32(ne.Uint32(b[16:])), err)
+	}
+}
+
+// Nothing to read is no error for who does not wait.
+func TestReceiveNothing(t *testing.T) {
+	c := dial(t)
+	if n, _, ok, err := c.Receive(make([]byte, 100), false); n != 0 || ok || err != nil {
+		t.Errorf("%d bytes, %v, %v", n, ok, err)
 	}
 }
 
@@ -87,14 +95,14 @@ func TestReceiveShort(t *testing.T) {
 			}
 		}
 		b := make([]byte, size)
-		if n, port, err := c.Receive(b); err != nil || n != sizeofAck || port != 0 {
+		if n, port, _, err := c.Receive(b, true); err != nil || n != sizeofAck || port != 0 {
 			t.Errorf("into %d bytes: length %d, port %d, %v", size, n, port, err)
 		}
 		if size >= uapi.SizeofNLMsgHdr && ne.Uint32(b[8:]) != 10 {
 			t.Errorf("into %d bytes: % x", size, b)
 		}
 		b = make([]byte, 100)
-		if n, _, err := c.Receive(b); err != nil || n != sizeofAck || ne.Uint32(b[8:]) != 11 {
+		if n, _, _, err := c.Receive(b, true); err != nil || n != sizeofAck || ne.Uint32(b[8:]) != 11 {
 			t.Errorf("then length %d, sequence %d, %v", n, ne.Uint32(b[8:]), err)
 		}
 	}
@@ -108,7 +116,7 @@ func TestDeadline(t *testing.T) {
 		if err := c.SetReadDeadline(begin.Add(d)); err != nil {
 			t.Fatal(err)
 		}
-		if n, _, err := c.Receive(b); !errors.Is(err, os.ErrDeadlineExceeded) || n != 0 {
+		if n, _, _, err := c.Receive(b, true); !errors.Is(err, os.ErrDeadlineExceeded) || n != 0 {
 			t.Errorf("deadline in %v: %d, %v", d, n, err)
 		}
 		if passed := time.Since(begin); passed < d {
@@ -121,7 +129,7 @@ func TestDeadline(t *testing.T) {
 	}
 	timer := time.AfterFunc(20*time.Millisecond, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
 	defer timer.Stop()
-	if _, _, err := c.Receive(b); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, _, _, err := c.Receive(b, true); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("deadline set while waiting: %v", err)
 	}
 	// And without one it works again.
@@ -131,7 +139,7 @@ func TestDeadline(t *testing.T) {
 	if err := c.Send(message(uapi.NLMsgNoop, 1, 0)); err != nil {
 		t.Fatal(err)
 	}
-	if n, _, err := c.Receive(b); err != nil || n != sizeofAck {
+	if n, _, _, err := c.Receive(b, true); err != nil || n != sizeofAck {
 		t.Errorf("without deadline: %d, %v", n, err)
 	}
 }
@@ -140,7 +148,7 @@ func TestClose(t *testing.T) {
 	c := dial(t)
 	received := make(chan error)
 	go func() {
-		_, _, err := c.Receive(make([]byte, 100))
+		_, _, _, err := c.Receive(make([]byte, 100), true)
 		received <- err
 	}()
 	select {
@@ -162,7 +170,7 @@ func TestClose(t *testing.T) {
 	if err := c.Send(message(uapi.NLMsgNoop, 1, 0)); err == nil {
 		t.Error("Send after Close: no error")
 	}
-	if _, _, err := c.Receive(make([]byte, 100)); err == nil {
+	if _, _, _, err := c.Receive(make([]byte, 100), true); err == nil {
 		t.Error("Receive after Close: no error")
 	}
 	if _, err := c.NetNSCookie(); err == nil {

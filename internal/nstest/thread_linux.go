@@ -1,6 +1,7 @@
 package nstest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -159,5 +160,14 @@ func RequireRoot(t testing.TB) {
 	defer unix.Close(fd)
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 1<<16); err != nil {
 		Skip(t, "CAP_NET_ADMIN over the machine: SO_RCVBUFFORCE: %v", err)
+	}
+}
+
+// SkipWithoutUserNamespace skips the test (see Skip) where err is how a kernel refuses a process of a new user
+// namespace: by a limit of zero, by policy, or for want of the feature.
+func SkipWithoutUserNamespace(t testing.TB, err error) {
+	t.Helper()
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) {
+		Skip(t, "a user namespace: %v", err)
 	}
 }

@@ -2,8 +2,8 @@
  * Compiled, this is BTF in the byte order of the compiler's machine. The two
  * files beside it are from gcc 12.2 for x86_64 (le) and s390x (be):
  *
- *   (cd / && gcc -gbtf -c -x c -o /tmp/layout.o -) < layout.c
- *   objcopy -O binary -j .BTF --set-section-flags .BTF=alloc /tmp/layout.o layout.le.btf
+ *   gcc -gbtf -c -ffile-prefix-map="$PWD"=. -o layout.o layout.c
+ *   objcopy -O binary -j .BTF --set-section-flags .BTF=alloc layout.o layout.le.btf
  */
 typedef unsigned int u32;
 typedef const volatile u32 cvu32;

@@ -16,7 +16,7 @@ func readTCPInfo(fd uintptr, t *TCPInfo) error {
 	switch {
 	// ENOPROTOOPT is a UDP socket's answer, EOPNOTSUPP that of other families.
 	case errors.Is(err, unix.ENOPROTOOPT), errors.Is(err, unix.EOPNOTSUPP):
-		return fmt.Errorf("%w: not a TCP socket, or an MPTCP one before Linux 5.16 (%w)", errors.ErrUnsupported, err)
+		return fmt.Errorf("not a TCP socket (or MPTCP, before Linux 5.16): %w: %w", errors.ErrUnsupported, err)
 	case err != nil:
 		return err
 	}
@@ -36,7 +36,7 @@ func readID(fd uintptr) (ID, error) {
 	case *unix.SockaddrInet6:
 		id.Family = IPv6
 	default:
-		return ID{}, fmt.Errorf("%w: a socket that is neither IPv4 nor IPv6", errors.ErrUnsupported)
+		return ID{}, fmt.Errorf("a socket that is neither IPv4 nor IPv6: %w", errors.ErrUnsupported)
 	}
 	id.Local = addrPort(local)
 	remote, err := unix.Getpeername(s)

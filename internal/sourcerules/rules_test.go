@@ -1,6 +1,6 @@
-// Package house checks the module's source against the rules of the house, those
+// Package sourcerules checks the source of the module against its rules, those
 // that no linter knows.
-package house
+package sourcerules
 
 import (
 	"bytes"
@@ -32,7 +32,7 @@ var public = map[string][]string{
 // testOnly are packages that nothing but tests imports.
 var testOnly = []string{"/internal/nstest", "/internal/btf", "/internal/capture", "/internal/cli/clitest"}
 
-func TestHouse(t *testing.T) {
+func TestRules(t *testing.T) {
 	root := os.DirFS("../..")
 	files := 0
 	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {

@@ -22,10 +22,12 @@ func TCPInfoOf(c syscall.Conn) (TCPInfo, error) {
 	return t, nil
 }
 
-// IDOf returns the ID of the program's own socket, with its cookie, so that it
-// can be found among the rows of a dump: of any protocol over IPv4 or IPv6. A
-// connection that Go made as MPTCP has Protocol MPTCP, and is not the row of a
-// TCP dump that carries its bytes.
+// IDOf returns the ID of the program's own socket, with its cookie, of any
+// protocol over IPv4 or IPv6. A TCP socket, such as net.Dial makes, is found among
+// the rows of a dump by it, or by the Cookie alone. An MPTCP one is not: the rows
+// are its TCP subflows, with cookies of their own. What net.Listen returns is MPTCP
+// where the kernel knows that, unless ListenConfig.SetMultipathTCP(false) was
+// called: look for the row with the same Local.
 //
 // Errors are as TCPInfoOf's.
 func IDOf(c syscall.Conn) (ID, error) {

@@ -1,4 +1,4 @@
-package house
+package sourcerules
 
 import (
 	"strings"
