@@ -53,13 +53,17 @@ const (
 	// since Linux 6.1 at the latest, and not in 5.10.
 	AttrMark Attrs = 1 << uapi.InetDiagMark
 
-	// AttrVegasInfo, AttrDCTCPInfo and AttrBBRInfo share one request bit. Each
-	// asks for what the socket's congestion control tells of itself, of which
-	// comes at most one: Extra.Vegas, Extra.DCTCP or Socket.BBR. Sockets past
-	// ESTABLISHED, FIN_WAIT and SYN states have none of it.
+	// AttrVegasInfo asks for Extra.Vegas. It shares its request bit with
+	// AttrDCTCPInfo and AttrBBRInfo: asking for any brings what the socket's
+	// congestion control tells of itself, which is at most one of them. Sockets
+	// in CLOSE_WAIT, LAST_ACK, CLOSING and LISTEN have none.
 	AttrVegasInfo Attrs = 1 << uapi.InetDiagVegasInfo
-	AttrDCTCPInfo Attrs = 1 << uapi.InetDiagDCTCPInfo // see AttrVegasInfo
-	AttrBBRInfo   Attrs = 1 << uapi.InetDiagBBRInfo   // see AttrVegasInfo
+
+	// AttrDCTCPInfo asks for Extra.DCTCP; see AttrVegasInfo.
+	AttrDCTCPInfo Attrs = 1 << uapi.InetDiagDCTCPInfo
+
+	// AttrBBRInfo asks for Socket.BBR; see AttrVegasInfo.
+	AttrBBRInfo Attrs = 1 << uapi.InetDiagBBRInfo
 
 	// AttrV6Only is Socket.V6Only, which IPv6 sockets in LISTEN and CLOSE always
 	// have.
