@@ -7,16 +7,21 @@ import (
 	"strings"
 )
 
-// Info is what is known about a setting. Its texts are for people; they may change.
+// Info is what is known about a setting. Its texts are for people; they may
+// change.
 type Info struct {
-	Name    string // as sysctl(8) has it: "net.ipv4.tcp_fin_timeout"
-	Path    string // the file, relative to /proc/sys: "net/ipv4/tcp_fin_timeout"
-	Doc     string // what the setting really does, in a sentence or two
-	Unit    string // of the number in the file, such as "seconds"; "enum" or "switch" if it is no quantity
-	Default string // the kernel's own default, and how it is computed where it is
+	Name string // as sysctl(8) has it: "net.ipv4.tcp_fin_timeout"
+	Path string // relative to /proc/sys: "net/ipv4/tcp_fin_timeout"
+	Doc  string // what it really does, in a sentence or two
+
+	// Unit is that of the number in the file, such as "seconds"; "enum" or
+	// "switch" if it is no quantity.
+	Unit string
+
+	Default string // the kernel's own, or how it is computed
 	Range   string // what a write accepts
 	Since   string // the first Linux release with it, such as "2.4"
-	Removed string // the first Linux release without it; empty if there is none
+	Removed string // the first Linux release without it; mostly empty
 	Scope   Scope  // what one value is for
 	Risk    string // what changing it can break
 }
@@ -27,8 +32,8 @@ type Scope uint8
 const (
 	// Namespace means that each network namespace has a value of its own.
 	Namespace Scope = iota + 1
-	// Host means that there is one value for the whole kernel. Its file may be missing in all but the initial network
-	// namespace.
+	// Host means that there is one value for the whole kernel. Its file may
+	// be missing in all but the initial network namespace.
 	Host
 )
 
@@ -43,14 +48,17 @@ func (s Scope) String() string {
 	return "Scope(" + strconv.Itoa(int(s)) + ")"
 }
 
-// Keys yields every key of this package, in the order of their names, whether or not the running kernel has it. The
-// sequence can be ranged over any number of times.
+// Keys yields every key of this package, in the order of their names, whether
+// or not the running kernel has it. The sequence can be ranged over any number
+// of times.
 func Keys() iter.Seq[AnyKey] {
 	return slices.Values(keys[:])
 }
 
-// Lookup finds a key by its name ("net.ipv4.tcp_fin_timeout"), its path ("net/ipv4/tcp_fin_timeout") or the whole
-// path ("/proc/sys/net/ipv4/tcp_fin_timeout"). It reports false for a name that this package has no Key for.
+// Lookup finds a key by its name ("net.ipv4.tcp_fin_timeout"), its path
+// ("net/ipv4/tcp_fin_timeout") or the whole path
+// ("/proc/sys/net/ipv4/tcp_fin_timeout"). It reports false for a name that this
+// package has no Key for.
 func Lookup(name string) (AnyKey, bool) {
 	path := strings.TrimPrefix(name, "/proc/sys/")
 	for _, k := range keys {

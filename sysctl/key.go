@@ -7,17 +7,18 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
-	"strings"
 )
 
-// ErrNoProcSys says that there is no /proc/sys/net to read from: /proc is not mounted, or shows only processes
-// (systemd's ProcSubset=pid), or a sandbox hides it. It tells nothing about the kernel, so it is not an
+// ErrNoProcSys says that there is no /proc/sys/net to read from: /proc is not
+// mounted, or shows only processes (systemd's ProcSubset=pid), or a sandbox
+// hides it. It tells nothing about the kernel, so it is not an
 // [fs.ErrNotExist], which a key that the kernel lacks is.
 var ErrNoProcSys = errors.New("no /proc/sys/net here")
 
-// Key is one kernel setting whose value is a T. Get one from the variables of this package. Keys are comparable and
-// can be copied and used from several goroutines at once. The zero Key reads nothing: its methods return an error that
-// matches [fs.ErrInvalid], and an empty [Info].
+// Key is one kernel setting whose value is a T. Get one from the variables of
+// this package. Keys are comparable and can be copied and used from several
+// goroutines at once. The zero Key reads nothing: its methods return an error
+// that matches [fs.ErrInvalid], and an empty [Info].
 type Key[T any] struct {
 	def *definition[T]
 }
@@ -28,14 +29,15 @@ type definition[T any] struct {
 	parse func(text string) (T, error)
 }
 
-// newKey makes a Key from what is known about it and from the parser of its value. The path follows from the name.
-func newKey[T any](info Info, parse func(string) (T, error)) Key[T] {
-	info.Path = strings.ReplaceAll(info.Name, ".", "/")
-	return Key[T]{&definition[T]{info, parse}}
+// newKey makes a Key from its name, which infos has an entry for, and from the
+// parser of its value.
+func newKey[T any](name string, parse func(string) (T, error)) Key[T] {
+	return Key[T]{&definition[T]{infoOf(name), parse}}
 }
 
-// Get reads the setting from /proc/sys, in the network namespace of the calling thread. Its errors are those that the
-// package comment lists. On systems other than Linux the error matches [errors.ErrUnsupported].
+// Get reads the setting from /proc/sys, in the network namespace of the calling
+// thread. Its errors are those that the package comment lists. On systems other
+// than Linux the error matches [errors.ErrUnsupported].
 func (k Key[T]) Get() (T, error) {
 	if runtime.GOOS != "linux" && runtime.GOOS != "android" && k.def != nil {
 		var zero T
@@ -44,9 +46,10 @@ func (k Key[T]) Get() (T, error) {
 	return k.GetFS(os.DirFS("/proc/sys"))
 }
 
-// GetFS reads the setting from a file system whose root stands for /proc/sys: that of [InNamespace],
-// os.DirFS of a copy, an fstest.MapFS. Its errors are those that the package comment lists; they do not depend on
-// the operating system. Beside an error the value is the zero T.
+// GetFS reads the setting from a file system whose root stands for /proc/sys:
+// that of [InNamespace], os.DirFS of a copy, an fstest.MapFS. Its errors are
+// those that the package comment lists; they do not depend on the operating
+// system. Beside an error the value is the zero T.
 func (k Key[T]) GetFS(fsys fs.FS) (T, error) {
 	var zero T
 	if k.def == nil {
@@ -73,10 +76,13 @@ func (k Key[T]) GetFS(fsys fs.FS) (T, error) {
 // missing tells a key that the kernel lacks from a /proc/sys that is not there.
 func missing(fsys fs.FS, info *Info, err error) error {
 	if _, statErr := fs.Stat(fsys, "net"); errors.Is(statErr, fs.ErrNotExist) {
-		// The cause goes in as text: it matches fs.ErrNotExist, and this error must not.
+		// The cause goes in as text: it matches fs.ErrNotExist, and
+		// this error must not.
 		return fmt.Errorf("sysctl %s: %w: %s", info.Name, ErrNoProcSys, err.Error())
 	}
 	switch {
+	case info.Since == "": // its entry was forgotten
+		return fmt.Errorf("sysctl %s: not in this kernel: %w", info.Name, err)
 	case info.Removed != "":
 		return fmt.Errorf("sysctl %s: gone since Linux %s: %w", info.Name, info.Removed, err)
 	case info.Scope == Host:
@@ -110,24 +116,31 @@ func anyOf[T any](value T, err error) (any, error) {
 	return value, nil
 }
 
-// AnyKey is a [Key] of any type, as [Keys] and [Lookup] return it. A type assertion or a switch leads back to the
-// Key: key.(sysctl.Key[time.Duration]). Only Keys are AnyKeys.
+// AnyKey is a [Key] of any type, as [Keys] and [Lookup] return it. A type
+// assertion or a switch leads back to the Key: key.(sysctl.Key[time.Duration]).
+// Only Keys are AnyKeys.
 type AnyKey interface {
 	// Info returns what is known about the setting.
 	Info() Info
-	// GetAny reads the setting as Key.Get does. The value has the type of the Key; beside an error it is nil.
+	// GetAny reads the setting as Key.Get does. The value has the type of
+	// the Key; beside an error it is nil.
 	GetAny() (any, error)
-	// GetAnyFS reads the setting as Key.GetFS does. The value has the type of the Key; beside an error it is nil.
+	// GetAnyFS reads the setting as Key.GetFS does. The value has the type
+	// of the Key; beside an error it is nil.
 	GetAnyFS(fsys fs.FS) (any, error)
 
 	sealed()
 }
 
-// ParseError is the error for a file whose text is not a value of the key's type.
+// ParseError is the error for a file whose text is not a value of the key's
+// type.
 type ParseError struct {
 	Key  string // the name of the key, such as "net.ipv4.tcp_fin_timeout"
 	Text string // the whole text of the file
-	Err  error  // what is wrong with it; strconv.ErrSyntax and strconv.ErrRange are among the causes
+
+	// Err is what is wrong with it; strconv.ErrSyntax and strconv.ErrRange
+	// are among the causes.
+	Err error
 }
 
 // Error names the key and shows the text, of a long one the beginning.
@@ -142,13 +155,15 @@ func (e *ParseError) Error() string {
 // Unwrap returns Err.
 func (e *ParseError) Unwrap() error { return e.Err }
 
-// maxText bounds what readFile reads. The longest text of any setting, a list of every other port, has 190 KB; asked
-// for several megabytes, the kernel answers ENOMEM instead.
+// maxText bounds what readFile reads. The longest text of any setting, a list
+// of every other port, has 190 KB; asked for several megabytes, the kernel
+// answers ENOMEM instead.
 const maxText = 1 << 20
 
-// readFile reads a file of /proc/sys whole. Unlike os.ReadFile and fs.ReadFile it never takes the rest of a text with
-// a second read: many of these files hold no more after the first, however much was left, so
-// that a list of ports of more than 512 bytes would be cut without an error.
+// readFile reads a file of /proc/sys whole. Unlike os.ReadFile and fs.ReadFile
+// it never takes the rest of a text with a second read: many of these files
+// hold no more after the first, however much was left, so that a list of ports
+// of more than 512 bytes would be cut without an error.
 func readFile(fsys fs.FS, path string) ([]byte, error) {
 	for size := 4 << 10; size <= maxText; size *= 16 {
 		buf := make([]byte, size)

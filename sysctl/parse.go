@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// The parsers below are the second argument of newKey: one per shape of a file's text. The text is one line; the kernel
-// separates values by a tab or a space.
+// The parsers below are the second argument of newKey: one per shape of a
+// file's text. The text is one line; the kernel separates values by a tab or a
+// space.
 
 // fields splits the text of a file into exactly want values.
 func fields(text string, want int) ([]string, error) {
@@ -40,21 +41,23 @@ func cause(err error) error {
 	return err
 }
 
-// parseInt reads an int of the kernel, which has 32 bits everywhere. It serves the enums too: their files take numbers
-// that have no name, and those are kept.
+// parseInt reads an int of the kernel, which has 32 bits everywhere. It serves
+// the enums too: their files take numbers that have no name, and those are
+// kept.
 func parseInt[T ~int](text string) (T, error) {
 	n, err := number(text, 32)
 	return T(n), err
 }
 
-// parseSwitch reads a setting that is off when it is 0 and on otherwise, which is how the kernel tests it.
+// parseSwitch reads a setting that is off when it is 0 and on otherwise, which
+// is how the kernel tests it.
 func parseSwitch(text string) (bool, error) {
 	n, err := number(text, 32)
 	return n != 0, err
 }
 
-// parseDuration returns the parser of a whole number of units. The sign is kept: some settings give a meaning to
-// negative times.
+// parseDuration returns the parser of a whole number of units. The sign is
+// kept: some settings give a meaning to negative times.
 func parseDuration(unit time.Duration) func(string) (time.Duration, error) {
 	return func(text string) (time.Duration, error) {
 		n, err := number(text, 64)

@@ -2,15 +2,18 @@ package sysctl
 
 import "strconv"
 
-// TWReuse says whether connect() may take over the addresses and ports of a connection in TIME_WAIT. See [TCPTWReuse].
-// Values without a name are kept.
+// TWReuse says whether connect() may take over the addresses and ports of a
+// connection in TIME_WAIT. See [TCPTWReuse]. Values without a name are kept.
 type TWReuse int
 
 // The values of tcp_tw_reuse.
 const (
-	TWReuseOff      TWReuse = 0 // never
-	TWReuseOn       TWReuse = 1 // to any peer
-	TWReuseLoopback TWReuse = 2 // only within the host: loopback addresses, or bound to lo; Linux 4.19 and later
+	TWReuseOff TWReuse = 0 // never
+	TWReuseOn  TWReuse = 1 // to any peer
+
+	// TWReuseLoopback is only within the host: loopback addresses, or bound
+	// to lo. It came with Linux 4.19.
+	TWReuseLoopback TWReuse = 2
 )
 
 // String returns "off", "on" or "loopback", or "TWReuse(7)" for another value.
@@ -26,18 +29,19 @@ func (v TWReuse) String() string {
 	return "TWReuse(" + strconv.Itoa(int(v)) + ")"
 }
 
-// Syncookies says when the kernel answers a SYN without remembering it. See [TCPSyncookies]. Values without a name are
-// kept.
+// Syncookies says when the kernel answers a SYN without remembering it. See
+// [TCPSyncookies]. Values without a name are kept.
 type Syncookies int
 
 // The values of tcp_syncookies.
 const (
-	SyncookiesOff        Syncookies = 0 // never: a SYN that finds the queue full is dropped
-	SyncookiesOnOverflow Syncookies = 1 // when the queue of a listener is full
+	SyncookiesOff        Syncookies = 0 // never: SYNs are dropped
+	SyncookiesOnOverflow Syncookies = 1 // when its queue is full
 	SyncookiesAlways     Syncookies = 2 // for every SYN; made for tests
 )
 
-// String returns "off", "on overflow" or "always", or "Syncookies(7)" for another value.
+// String returns "off", "on overflow" or "always", or "Syncookies(7)" for
+// another value.
 func (v Syncookies) String() string {
 	switch v {
 	case SyncookiesOff:
@@ -50,18 +54,22 @@ func (v Syncookies) String() string {
 	return "Syncookies(" + strconv.Itoa(int(v)) + ")"
 }
 
-// Timestamps says whether connections use the TCP timestamps option. See [TCPTimestamps]. Values without a name are
-// kept.
+// Timestamps says whether connections use the TCP timestamps option. See
+// [TCPTimestamps]. Values without a name are kept.
 type Timestamps int
 
 // The values of tcp_timestamps.
 const (
-	TimestampsOff      Timestamps = 0 // not used
-	TimestampsOn       Timestamps = 1 // used, with a random offset
-	TimestampsNoOffset Timestamps = 2 // used, straight from the clock of the host; Linux 4.10 and later
+	TimestampsOff Timestamps = 0 // not used
+	TimestampsOn  Timestamps = 1 // used, with a random offset
+
+	// TimestampsNoOffset is used, straight from the clock of the host. It
+	// came with Linux 4.10.
+	TimestampsNoOffset Timestamps = 2
 )
 
-// String returns "off", "on" or "no offset", or "Timestamps(7)" for another value.
+// String returns "off", "on" or "no offset", or "Timestamps(7)" for another
+// value.
 func (v Timestamps) String() string {
 	switch v {
 	case TimestampsOff:
@@ -74,12 +82,14 @@ func (v Timestamps) String() string {
 	return "Timestamps(" + strconv.Itoa(int(v)) + ")"
 }
 
-// PortRange is a range of ports, both ends in it. The zero PortRange has no port.
+// PortRange is a range of ports, both ends in it. The zero PortRange has no
+// port.
 type PortRange struct {
 	First, Last uint16 // both in it
 }
 
-// Len returns the number of ports in the range: 0 if Last is below First, and for the zero PortRange.
+// Len returns the number of ports in the range: 0 if Last is below First, and
+// for the zero PortRange.
 func (r PortRange) Len() int {
 	if r.Last < r.First || r.Last == 0 {
 		return 0

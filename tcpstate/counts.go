@@ -9,15 +9,18 @@ import (
 	"strconv"
 )
 
-// Counts is a number of sockets per state, indexed by the State. It has a place for each state of the kernel's 32-bit
-// mask, and so for any that newer kernels add. The zero Counts has counted nothing. Counts are
-// comparable with ==, and copying one copies all the numbers.
+// Counts is a number of sockets per state, indexed by the State. It has a place
+// for each state of the kernel's 32-bit mask, and so for any that newer kernels
+// add. The zero Counts has counted nothing. Counts are comparable with ==, and
+// copying one copies all the numbers.
 //
-// Index it with a State from this package or from [Set.States]; a State from elsewhere may be above 31, for which an
-// index expression panics and [Counts.Add] does not.
+// Index it with a State from this package or from [Set.States]; a State from
+// elsewhere may be above 31, for which an index expression panics and
+// [Counts.Add] does not.
 type Counts [32]uint64
 
-// Add counts n more sockets in state s. It does nothing for State(32) and above, which no socket can be in.
+// Add counts n more sockets in state s. It does nothing for State(32) and
+// above, which no socket can be in.
 func (c *Counts) Add(s State, n uint64) {
 	if int(s) < len(c) {
 		c[s] += n
@@ -40,8 +43,9 @@ func (c Counts) Total() uint64 {
 	return sum
 }
 
-// All yields the states that have sockets, with their numbers, in the order of the states. The sequence can be
-// ranged over any number of times; it has the numbers that c had when All was called.
+// All yields the states that have sockets, with their numbers, in the order of
+// the states. The sequence can be ranged over any number of times; it has the
+// numbers that c had when All was called.
 func (c Counts) All() iter.Seq2[State, uint64] {
 	return func(yield func(State, uint64) bool) {
 		for i, n := range c {
@@ -52,8 +56,9 @@ func (c Counts) All() iter.Seq2[State, uint64] {
 	}
 }
 
-// String returns one line per state that has sockets, such as "TIME_WAIT 41", the most numerous first and
-// equal ones in the order of the states. There is no newline after the last; without any socket the string is empty.
+// String returns one line per state that has sockets, such as "TIME_WAIT 41",
+// the most numerous first and equal ones in the order of the states. There is
+// no newline after the last; without any socket the string is empty.
 func (c Counts) String() string {
 	states := make([]State, 0, len(c))
 	for s := range c.All() {
@@ -74,15 +79,17 @@ func (c Counts) String() string {
 	return string(out)
 }
 
-// MarshalJSON returns an object with the states that have sockets, such as {"TIME_WAIT":41,"LISTEN":7}, in the order
-// of the states. It never returns an error.
+// MarshalJSON returns an object with the states that have sockets, such as
+// {"TIME_WAIT":41,"LISTEN":7}, in the order of the states. It never returns an
+// error.
 func (c Counts) MarshalJSON() ([]byte, error) {
 	out := []byte{'{'}
 	for s, n := range c.All() {
 		if len(out) > 1 {
 			out = append(out, ',')
 		}
-		out = append(out, '"') // no name has a character that JSON must escape
+		// No name has a character that JSON must escape.
+		out = append(out, '"')
 		out = s.append(out)
 		out = append(out, '"', ':')
 		out = strconv.AppendUint(out, n, 10)
@@ -90,8 +97,9 @@ func (c Counts) MarshalJSON() ([]byte, error) {
 	return append(out, '}'), nil
 }
 
-// UnmarshalJSON replaces all the numbers by those of a JSON object as MarshalJSON writes it, its keys in any spelling
-// that [Parse] takes. An unknown name, one state under two names, or a number that is not a uint64 is
+// UnmarshalJSON replaces all the numbers by those of a JSON object as
+// MarshalJSON writes it, its keys in any spelling that [Parse] takes. An
+// unknown name, one state under two names, or a number that is not a uint64 is
 // an error, after which c is unchanged. A JSON null changes nothing.
 func (c *Counts) UnmarshalJSON(data []byte) error {
 	var byName map[string]uint64

@@ -53,6 +53,16 @@ func ExampleParseSet() {
 	// true false
 }
 
+// An item with a ! takes away from what stands before it.
+func ExampleParseSet_without() {
+	set, err := tcpstate.ParseSet("all,!time-wait,!listen")
+	fmt.Println(set, err)
+	fmt.Println(set.Has(tcpstate.TimeWait), set.Has(tcpstate.Established))
+	// Output:
+	// all,!TIME_WAIT,!LISTEN <nil>
+	// false true
+}
+
 func ExampleSet_Without() {
 	busy := tcpstate.Connected.Without(tcpstate.TimeWait)
 	fmt.Println(busy.Has(tcpstate.Established), busy.Has(tcpstate.TimeWait), busy.Has(tcpstate.Listen))

@@ -2,6 +2,7 @@ package tcpstate_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/seed16c515c6/timewait/tcpstate"
@@ -37,9 +38,15 @@ func FuzzParse(f *testing.F) {
 
 func FuzzParseSet(f *testing.F) {
 	f.Add("time-wait,fin-wait-2", uint32(0))
+	f.Add("all,!TIME_WAIT", uint32(tcpstate.All.Without(tcpstate.TimeWait)))
+	f.Add("big !state(20),closed", uint32(tcpstate.All.Without(20)))
 	f.Add("all", uint32(tcpstate.All))
 	f.Add("connected State(20)", uint32(tcpstate.Big.Without(tcpstate.Listen)))
 	f.Add("none", uint32(tcpstate.Synchronized))
+	var named tcpstate.Set
+	for _, st := range states {
+		named = named.With(st.state)
+	}
 	f.Fuzz(func(t *testing.T, text string, mask uint32) {
 		check := func(set tcpstate.Set) {
 			if back, err := tcpstate.ParseSet(set.String()); err != nil || back != set {
@@ -51,6 +58,19 @@ func FuzzParseSet(f *testing.F) {
 			}
 			if rebuilt != set {
 				t.Fatalf("%#x has the states of %#x", uint32(set), uint32(rebuilt))
+			}
+			// What is all but a few is told by the few.
+			if text := set.String(); set|named == tcpstate.All && strings.Contains(text, "State(") {
+				t.Fatalf("%#x prints %q", uint32(set), text)
+			}
+			// Taking its states away one by one leaves the rest of anything.
+			var without strings.Builder
+			without.WriteString(tcpstate.Set(mask).String())
+			for s := range set.States() {
+				without.WriteString(",!" + s.String())
+			}
+			if got, err := tcpstate.ParseSet(without.String()); err != nil || got != tcpstate.Set(mask)&^set {
+				t.Fatalf("ParseSet(%q) = %#x, %v, want %#x", without.String(), uint32(got), err, mask&^uint32(set))
 			}
 		}
 		check(tcpstate.Set(mask))

@@ -163,6 +163,18 @@ func TestParseSet(t *testing.T) {
 		"bucket,big":                 tcpstate.All,
 		"estab\nunconn":              tcpstate.SetOf(tcpstate.Established, tcpstate.Closed),
 		"connected,close,listen,0D ": tcpstate.All,
+
+		// From left to right, ! takes away.
+		"all,!time-wait":             tcpstate.All.Without(tcpstate.TimeWait),
+		"all !TIME-WAIT,!06 !unconn": tcpstate.All.Without(tcpstate.TimeWait, tcpstate.Closed),
+		"all,!Bucket":                tcpstate.Big,
+		"connected,!syn-sent":        tcpstate.Synchronized,
+		"all,!time-wait,time-wait":   tcpstate.All,
+		"all,!none":                  tcpstate.All,
+		"none,!listen":               0,
+		"time-wait,!all":             0,
+		"time-wait,!all,fin-wait-2":  tcpstate.FinWait2.Set(),
+		"estab,!State(20)":           tcpstate.Established.Set(),
 	} {
 		if got, err := tcpstate.ParseSet(text); err != nil || got != want {
 			t.Errorf("ParseSet(%q) = %v, %v, want %v", text, got, err, want)
@@ -178,6 +190,13 @@ func TestParseSetErrors(t *testing.T) {
 		"time-wait;fin-wait-2": "time-wait;fin-wait-2",
 		"all,State(32)":        "State(32)",
 		"!time-wait":           "!time-wait",
+		" !none,all":           "!none",
+		"all,!":                "!",
+		"all,! time-wait":      "!",
+		"all,!!time-wait":      "!!time-wait",
+		"all,!State(32)":       "!State(32)",
+		"all,!whatever":        "!whatever",
+		"all,time-wait!":       "time-wait!",
 		"none,-":               "-",
 	} {
 		got, err := tcpstate.ParseSet(text)
@@ -198,6 +217,11 @@ func TestSetText(t *testing.T) {
 		"FIN_WAIT2,TIME_WAIT":   tcpstate.SetOf(tcpstate.TimeWait, tcpstate.FinWait2),
 		"State(0),CLOSE":        tcpstate.SetOf(tcpstate.Closed, 0),
 		"ESTABLISHED,State(31)": tcpstate.SetOf(tcpstate.Established, 31),
+		"all,!TIME_WAIT":        tcpstate.All.Without(tcpstate.TimeWait),
+		"all,!SYN_SENT,!CLOSE":  tcpstate.All.Without(tcpstate.Closed, tcpstate.SynSent),
+
+		// Connected, less one: the group's name is for the group alone.
+		"all,!TIME_WAIT,!CLOSE,!LISTEN,!BOUND_INACTIVE": tcpstate.Connected.Without(tcpstate.TimeWait),
 	} {
 		if got := set.String(); got != want {
 			t.Errorf("%#x: String() = %q, want %q", uint32(set), got, want)
@@ -218,6 +242,33 @@ func TestSetText(t *testing.T) {
 	set := tcpstate.Bucket
 	if err := set.UnmarshalText([]byte("bucket,nonsense")); err == nil || set != tcpstate.Bucket {
 		t.Errorf("UnmarshalText of nonsense: %v, set now %v, want an error and the set unchanged", err, set)
+	}
+}
+
+// Only a set that has all the states without a name is told by what it lacks.
+func TestSetTextUnnamed(t *testing.T) {
+	var named tcpstate.Set
+	for _, st := range states {
+		named = named.With(st.state)
+	}
+	var want strings.Builder
+	want.WriteString("all")
+	for _, st := range states {
+		want.WriteString(",!" + strings.TrimPrefix(st.kernel, "TCP_"))
+	}
+	unnamed := tcpstate.All &^ named
+	if got := unnamed.String(); got != want.String() {
+		t.Errorf("all without a name: String() = %q, want %q", got, want.String())
+	}
+	for lacking := range unnamed.States() {
+		set := tcpstate.All.Without(lacking)
+		got := set.String()
+		if items := strings.Split(got, ","); len(items) != 31 || strings.Contains(got, "!") {
+			t.Errorf("all but %v: String() = %q, want the list of 31 states", lacking, got)
+		}
+		if back, err := tcpstate.ParseSet(got); err != nil || back != set {
+			t.Errorf("ParseSet(%q) = %#x, %v", got, uint32(back), err)
+		}
 	}
 }
 

@@ -37,8 +37,8 @@ func Dup(fd int) (*os.File, error) {
 
 // Do calls fn on an OS thread that is in the network namespace of descriptor
 // fd. A thread that is there already needs no privilege; entering another
-// namespace needs CAP_SYS_ADMIN over it, and without it the error matches
-// fs.ErrPermission and fn is not called.
+// namespace needs CAP_SYS_ADMIN, over it and in the caller's own user namespace,
+// and without it the error matches fs.ErrPermission and fn is not called.
 //
 // fn must not start goroutines that depend on the namespace: they run on other
 // threads.
