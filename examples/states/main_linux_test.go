@@ -16,6 +16,7 @@ import (
 	"github.com/seed16c515c6/timewait/internal/cli/clitest"
 	"github.com/seed16c515c6/timewait/internal/nstest"
 	"github.com/seed16c515c6/timewait/sockdiag"
+	"github.com/seed16c515c6/timewait/tcpstate"
 )
 
 func TestMain(m *testing.M) { clitest.Main(m, main) }
@@ -220,9 +221,16 @@ func TestText(t *testing.T) {
 func TestNoSockets(t *testing.T) {
 	nstest.RequireNamespace(t)
 	nstest.NewNamespace(t).Do(func() {
-		out, errs, status := clitest.Exit(t, clitest.Command())
-		if out != "" || errs != "no such sockets\n" || status != 0 {
-			t.Errorf("status %d, stdout %q, stderr %q", status, out, errs)
+		for want, commands := range map[string][][]string{
+			"no TCP sockets\n":  {nil, {"-4", "-6"}, {"-state", "all"}, {"-state", "big,bucket"}},
+			"no such sockets\n": {{"-4"}, {"-6"}, {"-state", "time-wait"}, {"-state", "connected"}},
+		} {
+			for _, args := range commands {
+				out, errs, status := clitest.Exit(t, clitest.Command(args...))
+				if out != "" || errs != want || status != 0 {
+					t.Errorf("%q: status %d, stdout %q, stderr %q", args, status, out, errs)
+				}
+			}
 		}
 		if out := clitest.Output(t, run, "-json"); out != "{}\n" {
 			t.Errorf("-json: %q", out)
@@ -284,7 +292,11 @@ func TestErrors(t *testing.T) {
 		{[]string{"-netns", os.DevNull}, 1, []string{os.DevNull, "not a network namespace"}},
 		{[]string{"-state", "time-wait,bogus"}, 2, []string{"-state", `"bogus"`, "TIME_WAIT"}},
 		{[]string{"-state", "none"}, 2, []string{"-state", `"none" selects nothing`}},
-		{[]string{"-state="}, 2, []string{"-state"}},
+		{[]string{"-state", "none,bogus"}, 2, []string{`"bogus"`}},
+		{[]string{"-state", "State(32)"}, 2, []string{`"State(32)"`}},
+		{[]string{"-state="}, 2, []string{"-state: no states given"}},
+		{[]string{"-state", " ,\t"}, 2, []string{"-state: no states given"}},
+		{[]string{"-netns", ""}, 2, []string{"-netns: no name given", "states -h"}},
 		{[]string{"-state"}, 2, []string{"-state"}},
 		{[]string{"time-wait"}, 2, []string{`unexpected argument "time-wait"`, "states -h"}},
 		{[]string{"-json", "--", "x"}, 2, []string{`unexpected argument "x"`}},
@@ -297,6 +309,9 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%q: status %d, stdout %q", tt.args, status, out)
 		}
 		clitest.OneLine(t, errs, "states", tt.words...)
+		if _, hint, _ := strings.Cut(errs, "group ("); strings.Contains(hint, "none") {
+			t.Errorf("%q: offers none, which is refused: %q", tt.args, errs)
+		}
 	}
 }
 
@@ -312,7 +327,7 @@ func TestWithoutPrivilege(t *testing.T) {
 		if status != 1 || out != "" {
 			t.Errorf("another's: status %d, stdout %q", status, out)
 		}
-		clitest.OneLine(t, errs, "states", clitest.Inherited, "root", "not permitted")
+		clitest.OneLine(t, errs, "states", clitest.Inherited, "CAP_SYS_ADMIN", "operation not permitted\n")
 
 		for _, args := range [][]string{nil, {"-netns", "/proc/self/ns/net"}} {
 			cmd = clitest.Command(args...)
@@ -331,7 +346,7 @@ func TestHelp(t *testing.T) {
 		if status != 0 || errs != "" {
 			t.Errorf("%s: status %d, stderr %q", flag, status, errs)
 		}
-		for _, word := range []string{"Usage: states", "-4", "-6", "-json", "-netns", "-state", "-watch", "/run/netns", "root"} {
+		for _, word := range []string{"Usage: states", "-4", "-6", "-json", "-netns", "-state", "-watch", "/run/netns", "CAP_SYS_ADMIN", "nsenter -U -n -t PID", "6.8"} {
 			if !strings.Contains(out, word) {
 				t.Errorf("%s: no %q in the help", flag, word)
 			}
@@ -342,10 +357,35 @@ func TestHelp(t *testing.T) {
 		if !strings.Contains(six, "v4-mapped") {
 			t.Errorf("%s: nothing about v4-mapped sockets under -6", flag)
 		}
-		for line := range strings.Lines(out) {
-			if len(line) > 100 {
-				t.Errorf("%s: a line of %d bytes", flag, len(line))
+		clitest.Fits(t, out, 80, 35)
+
+		// All that -state takes. The kernel's own number for request sockets is
+		// left out: no socket is counted under it.
+		words := strings.FieldsFunc(out, func(r rune) bool { return strings.ContainsRune(" ,;:\n", r) })
+		for s := tcpstate.Established; s.Valid(); s++ {
+			if s != tcpstate.NewSynRecv && !slices.Contains(words, s.String()) {
+				t.Errorf("%s: no state %v", flag, s)
 			}
+		}
+		for _, group := range []string{"all", "connected", "synchronized", "bucket", "big"} {
+			if !slices.Contains(words, group) {
+				t.Errorf("%s: no group %s", flag, group)
+			}
+		}
+	}
+}
+
+// The help says what each group is.
+func TestGroups(t *testing.T) {
+	named := tcpstate.SetOf(tcpstate.Established, tcpstate.SynSent, tcpstate.SynRecv, tcpstate.FinWait1, tcpstate.FinWait2,
+		tcpstate.TimeWait, tcpstate.Closed, tcpstate.CloseWait, tcpstate.LastAck, tcpstate.Listen, tcpstate.Closing, tcpstate.BoundInactive)
+	connected := named.Without(tcpstate.Listen, tcpstate.Closed, tcpstate.BoundInactive)
+	bucket := tcpstate.SetOf(tcpstate.SynRecv, tcpstate.TimeWait)
+	for list, want := range map[string]tcpstate.Set{
+		"all": named, "connected": connected, "synchronized": connected.Without(tcpstate.SynSent), "bucket": bucket, "big": named &^ bucket,
+	} {
+		if got, err := parseStates(list); err != nil || got&named != want {
+			t.Errorf("%s: %v, %v, want %v", list, got&named, err, want)
 		}
 	}
 }

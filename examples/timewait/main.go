@@ -40,16 +40,18 @@ peer has closed too, the kernel keeps the connection as the same kind of record,
 and ss -s or /proc/net/sockstat count it as TIME_WAIT. Many of them mean that
 peers do not close.
 
-Connections to a port that listens here are those that our side closed first.
-They hold no port that a new connection would need.`
+A TIME_WAIT is on the side that closed first. "clients of our port N" are
+connections that came in to a port of ours: they use up none of the ports that
+outgoing connections need. Where nobody listens any more, a port passes for ours
+if one address has connections to more than 10 peers on it.`
 
 func main() { cli.Main("timewait", run) }
 
 func run(ctx context.Context, args []string, stdout, _ io.Writer) error {
 	flags := cli.NewFlags("timewait", help)
 	var (
-		n      = flags.Int("n", 5, "list the first `N` sockets and destinations; 0 for all")
-		asJSON = flags.Bool("json", false, "print one JSON object; its lists too have the first N, its numbers count all")
+		n      = flags.Int("n", 5, "list the first `N` sockets and destinations, 0 for all;\nwith -json all unless it is given")
+		asJSON = flags.Bool("json", false, "print one JSON object, which lists all unless -n is given;\nits numbers always count all")
 		netns  = flags.String("netns", "", cli.NetNSHelp)
 	)
 	if err := flags.Parse(args, stdout); err != nil {
@@ -57,6 +59,9 @@ func run(ctx context.Context, args []string, stdout, _ io.Writer) error {
 	}
 	if *n < 0 {
 		return &cli.UsageError{Err: fmt.Errorf("-n: %d is no number of lines", *n)}
+	}
+	if *asJSON && !flags.Given("n") {
+		*n = 0
 	}
 	c, err := cli.Dial(*netns)
 	if err != nil {

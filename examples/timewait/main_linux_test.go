@@ -58,6 +58,7 @@ func jsonReport(t *testing.T, args ...string) (r struct {
 type dest struct {
 	Remote    string `json:"remote"`
 	LocalPort uint16 `json:"clients_of_local_port"`
+	Listening *bool  `json:"listening"`
 	TimeWait  int    `json:"time_wait"`
 	FinWait2  int    `json:"fin_wait2"`
 }
@@ -70,7 +71,7 @@ func TestReport(t *testing.T) {
 		s := makeScene(t)
 		before := time.Now()
 		want := ssTimeWait(t)
-		r := jsonReport(t, "-n=0")
+		r := jsonReport(t)
 		// ss cuts to whole seconds; the kernel rounds to its ticks.
 		slack := time.Since(before) + time.Second + 50*time.Millisecond
 
@@ -222,12 +223,20 @@ func TestText(t *testing.T) {
 		// The first two of each, and how many there are besides.
 		x = parseText(t, clitest.Output(t, run, "-n", "2"))
 		listed := s.destinations[0].TimeWait + s.destinations[1].TimeWait
-		others := fmt.Sprintf("%d %d %d others", s.minis-s.finWait2-listed, s.finWait2, len(jsonReport(t, "-n=0").Destinations)-2)
+		others := fmt.Sprintf("%d %d %d others", s.minis-s.finWait2-listed, s.finWait2, len(jsonReport(t).Destinations)-2)
 		if len(x.destinations) != 2 || x.others != others || len(x.sockets) != 2 || x.more != fmt.Sprintf("%d more (-n 0 lists all)", s.minis-2) {
 			t.Errorf("-n 2: %+v, want others %q", x, others)
 		}
-		if j := jsonReport(t, "-n=2"); len(j.Destinations) != 2 || len(j.Sockets) != 2 || j.TimeWait+j.FinWait2 != s.minis {
-			t.Errorf("-n 2 -json: %+v", j)
+		// As JSON it lists all, unless told otherwise, and be it what is the default of text.
+		for _, n := range []int{2, 5} {
+			if j := jsonReport(t, "-n", strconv.Itoa(n)); len(j.Destinations) != n || len(j.Sockets) != n || j.TimeWait+j.FinWait2 != s.minis {
+				t.Errorf("-n %d -json: %+v", n, j)
+			}
+		}
+		for _, args := range [][]string{nil, {"-n=0"}} {
+			if j := jsonReport(t, args...); len(j.Sockets) != s.minis || len(j.Destinations) <= 5 {
+				t.Errorf("%q -json: %+v", args, j)
+			}
 		}
 		// All of them.
 		x = parseText(t, clitest.Output(t, run, "-n=0"))
@@ -317,14 +326,17 @@ func TestNetNS(t *testing.T) {
 			t.Errorf("without -netns: %+v, want the caller's namespace, which is empty", r)
 		}
 	})
+}
 
+func TestWithoutPrivilege(t *testing.T) {
+	nstest.RequireNamespace(t)
 	cmd := clitest.Command("-netns", clitest.Inherited)
-	clitest.Unprivileged(t, cmd, there)
+	clitest.Unprivileged(t, cmd, nstest.NewNamespace(t))
 	out, errs, status := clitest.Exit(t, cmd)
 	if status != 1 || out != "" {
 		t.Errorf("without privilege: status %d, stdout %q", status, out)
 	}
-	clitest.OneLine(t, errs, "timewait", clitest.Inherited, "root")
+	clitest.OneLine(t, errs, "timewait", clitest.Inherited, "CAP_SYS_ADMIN")
 }
 
 func TestErrors(t *testing.T) {
@@ -336,6 +348,8 @@ func TestErrors(t *testing.T) {
 	}{
 		{[]string{"-netns", "no-such-name"}, 1, []string{`no network namespace "no-such-name"`}},
 		{[]string{"-netns", os.DevNull}, 1, []string{"not a network namespace"}},
+		{[]string{"-netns", ""}, 2, []string{"-netns: no name given", "timewait -h"}},
+		{[]string{"-json", "-netns="}, 2, []string{"-netns: no name given"}},
 		{[]string{"-n", "-1"}, 2, []string{"-n", "-1"}},
 		{[]string{"-n", "x"}, 2, []string{"-n", `"x"`}},
 		{[]string{"10"}, 2, []string{`unexpected argument "10"`, "timewait -h"}},
@@ -353,9 +367,10 @@ func TestHelp(t *testing.T) {
 	if status != 0 || errs != "" {
 		t.Errorf("status %d, stderr %q", status, errs)
 	}
-	for _, word := range []string{"Usage: timewait", "-json", "-n N", "-netns", "FIN_WAIT2", "/run/netns"} {
+	for _, word := range []string{"Usage: timewait", "-json", "-n N", "with -json all", "-netns", "FIN_WAIT2", "/run/netns", "closed first", "10 peers"} {
 		if !strings.Contains(out, word) {
 			t.Errorf("no %q in the help", word)
 		}
 	}
+	clitest.Fits(t, out, 80, 35)
 }

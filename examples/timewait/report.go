@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -51,10 +52,11 @@ type bucket struct {
 }
 
 // destination is where sockets lead: a remote address and port, or the clients
-// of a port that listens here, whose own ports say nothing.
+// of a port of ours, whose own ports say nothing.
 type destination struct {
 	Remote    string `json:"remote,omitempty"`
 	LocalPort uint16 `json:"clients_of_local_port,omitempty"`
+	Listening *bool  `json:"listening,omitempty"` // set with LocalPort
 	tally
 }
 
@@ -65,7 +67,11 @@ type socket struct {
 	SecondsLeft float64        `json:"seconds_left"`
 }
 
-// look dumps the mini-sockets, and the listeners to tell whose side closed.
+// maxOutgoing is how many connections to different peers may leave from one local
+// address and port before that is taken for the port of a service.
+const maxOutgoing = 10
+
+// look dumps the mini-sockets, and the listeners to tell whose connections came in.
 func look(ctx context.Context, c *sockdiag.Client) (*report, error) {
 	r := &report{Destinations: []destination{}, Sockets: []socket{}}
 	var minis []sockdiag.Socket
@@ -88,6 +94,16 @@ func look(ctx context.Context, c *sockdiag.Client) (*report, error) {
 		longest = minis[len(minis)-1].Timer.Expires
 	}
 	r.Left = buckets(longest)
+	// A server that has stopped leaves no listener, but many sockets with one
+	// local end. Their remote ends differ, or they would be the same connection.
+	ours := maps.Clone(listening)
+	peers := map[netip.AddrPort]int{}
+	for i := range minis {
+		local := plain(minis[i].Local)
+		if peers[local]++; peers[local] > maxOutgoing {
+			ours[local.Port()] = true
+		}
+	}
 	byDestination := map[destination]*tally{}
 	for i := range minis {
 		s := &minis[i]
@@ -95,7 +111,7 @@ func look(ctx context.Context, c *sockdiag.Client) (*report, error) {
 		r.add(s.State)
 		r.bucket(left).add(s.State)
 		to := destination{LocalPort: s.Local.Port()}
-		if !listening[to.LocalPort] {
+		if !ours[to.LocalPort] {
 			to = destination{Remote: plain(s.Remote).String()}
 		}
 		if byDestination[to] == nil {
@@ -106,6 +122,10 @@ func look(ctx context.Context, c *sockdiag.Client) (*report, error) {
 	}
 	for d, t := range byDestination {
 		d.tally = *t
+		if d.LocalPort != 0 {
+			l := listening[d.LocalPort]
+			d.Listening = &l
+		}
 		r.Destinations = append(r.Destinations, d)
 	}
 	slices.SortFunc(r.Destinations, func(a, b destination) int {
@@ -180,6 +200,9 @@ func (r *report) print(w io.Writer) error {
 		to := d.Remote
 		if to == "" {
 			to = fmt.Sprintf("clients of our port %d", d.LocalPort)
+			if !*d.Listening {
+				to += " (nobody listens there now)"
+			}
 		}
 		fmt.Fprintf(w, "%9d  %9d  %s\n", d.TimeWait, d.FinWait2, to)
 	}

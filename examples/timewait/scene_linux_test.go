@@ -37,7 +37,9 @@ func makeScene(t *testing.T) (s scene) {
 		remote := netip.AddrPortFrom(made[0].Remote.Addr().Unmap(), made[0].Remote.Port())
 		s.destinations = append(s.destinations, dest{Remote: remote.String(), TimeWait: group.n})
 		if group.n == 20 {
-			s.destinations = append(s.destinations, closeFirst(t, 15))
+			l := listen(t, "127.0.0.1:0")
+			closeFirst(t, l, 15)
+			s.destinations = append(s.destinations, clientsOf(l, true, 15))
 			s.minis += 15
 		}
 	}
@@ -58,19 +60,30 @@ func makeScene(t *testing.T) (s scene) {
 	return s
 }
 
-// closeFirst listens, and closes n connections before their clients do. The
-// listener stays.
-func closeFirst(t *testing.T, n int) dest {
+// listen listens for plain TCP, for as long as the test lasts at most.
+func listen(t *testing.T, address string) net.Listener {
 	t.Helper()
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
-	l, err := lc.Listen(t.Context(), "tcp4", "127.0.0.1:0")
+	l, err := lc.Listen(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// clientsOf is the destination that the clients of a listener are.
+func clientsOf(l net.Listener, listening bool, n int) dest {
+	return dest{LocalPort: l.Addr().(*net.TCPAddr).AddrPort().Port(), Listening: &listening, TimeWait: n}
+}
+
+// closeFirst closes n connections to the listener before their clients do, and
+// returns the clients' addresses.
+func closeFirst(t *testing.T, l net.Listener, n int) (clients []string) {
+	t.Helper()
 	for range n {
-		c, err := net.Dial("tcp4", l.Addr().String())
+		c, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,9 +95,10 @@ func closeFirst(t *testing.T, n int) dest {
 		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
 			t.Fatal(err)
 		}
+		clients = append(clients, c.LocalAddr().String())
 		_ = c.Close()
 	}
-	return dest{LocalPort: l.Addr().(*net.TCPAddr).AddrPort().Port(), TimeWait: n}
+	return clients
 }
 
 type ssSocket struct {

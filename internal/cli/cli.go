@@ -66,7 +66,8 @@ func NewFlags(name, help string) *Flags {
 
 // Parse parses the command line, which must hold nothing but flags. -h prints the
 // help to stdout and returns flag.ErrHelp; what cannot be parsed is a
-// *UsageError.
+// *UsageError, and so is an empty -netns: a script whose variable is unset would
+// be shown the wrong namespace.
 func (f *Flags) Parse(args []string, stdout io.Writer) error {
 	err := f.FlagSet.Parse(args)
 	switch {
@@ -80,13 +81,23 @@ func (f *Flags) Parse(args []string, stdout io.Writer) error {
 		return &UsageError{err}
 	case f.NArg() > 0:
 		return &UsageError{fmt.Errorf("unexpected argument %q", f.Arg(0))}
+	case f.Given("netns") && f.Lookup("netns").Value.String() == "":
+		return &UsageError{errors.New("-netns: no name given")}
 	}
 	return nil
 }
 
+// Given reports whether the flag was on the command line, be it with its default.
+func (f *Flags) Given(name string) (given bool) {
+	f.Visit(func(g *flag.Flag) { given = given || g.Name == name })
+	return given
+}
+
 // NetNSHelp is the help of -netns.
-const NetNSHelp = "look into this network namespace: a `NAME` under /run/netns, or a path such as /proc/PID/ns/net\n" +
-	"(takes root, unless it is the namespace of the caller)"
+const NetNSHelp = "look into this network namespace: a `NAME` under /run/netns, or a path\n" +
+	"such as /proc/PID/ns/net; any but one's own takes CAP_SYS_ADMIN over it\n" +
+	"and in one's own user namespace, and /proc/PID the right to look into\n" +
+	"that process (rootless containers: run this by nsenter -U -n -t PID)"
 
 // Dial opens a Client in the namespace that -netns names, or for "" in the
 // caller's.
@@ -99,30 +110,33 @@ func Dial(name string) (*sockdiag.Client, error) {
 		open = netns.GetFromPath
 	}
 	ns, err := open(name)
-	if err == nil {
-		defer ns.Close()
-		var c *sockdiag.Client
-		if c, err = sockdiag.Dial(&sockdiag.Config{NetNS: int(ns)}); err == nil {
-			return c, nil
-		}
-	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("there is no network namespace %q: %w", name, err)
-	case errors.Is(err, fs.ErrInvalid):
-		// Dial knows it by the number of its descriptor, which says nothing here.
-		return nil, fmt.Errorf("%q is not a network namespace: %w", name, fs.ErrInvalid)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("may not look into network namespace %q, which takes root: %w", name, cause(err))
+		return nil, fmt.Errorf("may not open network namespace %q (in /proc/PID it takes the right to look into that process): %w", name, err)
+	case err != nil:
+		return nil, fmt.Errorf("cannot look into network namespace %q: %w", name, err)
 	}
-	return nil, fmt.Errorf("cannot look into network namespace %q: %w", name, cause(err))
-}
-
-// cause takes the "sockdiag: dial" off, which says nothing here either.
-func cause(err error) error {
+	defer ns.Close()
+	c, err := sockdiag.Dial(&sockdiag.Config{NetNS: int(ns)})
+	if err == nil {
+		return c, nil
+	}
+	// Dial knows it by the number of its descriptor, which says nothing here, and
+	// neither does "sockdiag: dial".
 	var op *sockdiag.OpError
 	if errors.As(err, &op) {
-		return op.Err
+		err = op.Err
 	}
-	return err
+	var call *os.SyscallError
+	switch {
+	case errors.Is(err, fs.ErrInvalid):
+		err = fmt.Errorf("%q is not a network namespace: %w", name, fs.ErrInvalid)
+	case errors.As(err, &call) && call.Syscall == "setns" && errors.Is(err, fs.ErrPermission):
+		err = fmt.Errorf("may not enter network namespace %q (it takes CAP_SYS_ADMIN over it and in one's own user namespace): %w", name, call)
+	default:
+		err = fmt.Errorf("cannot look into network namespace %q: %w", name, err)
+	}
+	return nil, err
 }

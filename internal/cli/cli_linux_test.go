@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/seed16c515c6/timewait/internal/cli"
@@ -72,17 +73,17 @@ func TestDialErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]struct {
-		is   error
+		is   error // which comes last
 		text string
 	}{
-		"no-such-name":           {fs.ErrNotExist, `no network namespace "no-such-name"`},
-		"/no/such/path":          {fs.ErrNotExist, `no network namespace "/no/such/path"`},
+		"no-such-name":           {syscall.ENOENT, `no network namespace "no-such-name"`},
+		"/no/such/path":          {syscall.ENOENT, `no network namespace "/no/such/path"`},
 		file:                     {fs.ErrInvalid, "not a network namespace"},
 		filepath.Dir(file):       {fs.ErrInvalid, "not a network namespace"},
 		"/proc/self/ns/uts":      {fs.ErrInvalid, "not a network namespace"}, // but of another kind
-		file + "/below":          {nil, "cannot look into"},
-		"nul\x00byte":            {nil, "cannot look into"},
-		strings.Repeat("x", 1e4): {nil, "cannot look into"},
+		file + "/below":          {syscall.ENOTDIR, "cannot look into"},
+		"nul\x00byte":            {syscall.EINVAL, "cannot look into"},
+		strings.Repeat("x", 1e4): {syscall.ENAMETOOLONG, "cannot look into"},
 	} {
 		c, err := cli.Dial(name)
 		if err == nil {
@@ -90,7 +91,7 @@ func TestDialErrors(t *testing.T) {
 			t.Errorf("%.40q: no error", name)
 			continue
 		}
-		if want.is != nil && !errors.Is(err, want.is) || !strings.Contains(err.Error(), want.text) || strings.ContainsAny(err.Error(), "\n\x00") {
+		if !errors.Is(err, want.is) || !strings.HasSuffix(err.Error(), ": "+want.is.Error()) || !strings.Contains(err.Error(), want.text) || strings.ContainsAny(err.Error(), "\n\x00") {
 			t.Errorf("%.40q: %v", name, err)
 		}
 		if !strings.Contains(err.Error(), fmt.Sprintf("%q", name)) || strings.Contains(err.Error(), "descriptor") {
@@ -101,10 +102,16 @@ func TestDialErrors(t *testing.T) {
 
 func TestDialWithoutPrivilege(t *testing.T) {
 	nstest.RequireNamespace(t)
-	cmd := clitest.Command(clitest.Inherited)
-	clitest.Unprivileged(t, cmd, nstest.NewNamespace(t))
-	out, errs, status := clitest.Exit(t, cmd)
-	if status != 0 || errs != "" || !strings.Contains(out, clitest.Inherited) || !strings.Contains(out, "takes root") || !strings.HasSuffix(out, " true\n") {
-		t.Errorf("status %d, stderr %q, error and whether it is fs.ErrPermission: %q", status, errs, out)
+	ns := nstest.NewNamespace(t)
+	for name, want := range map[string][2]string{
+		clitest.Inherited: {"CAP_SYS_ADMIN", "operation not permitted true\n"},
+		fmt.Sprintf("/proc/%d/ns/net", os.Getpid()): {"the right to look into that process", "permission denied true\n"},
+	} {
+		cmd := clitest.Command(name)
+		clitest.Unprivileged(t, cmd, ns)
+		out, errs, status := clitest.Exit(t, cmd)
+		if status != 0 || errs != "" || !strings.Contains(out, name) || !strings.Contains(out, want[0]) || !strings.HasSuffix(out, want[1]) || strings.Count(out, "\n") != 1 {
+			t.Errorf("%s: status %d, stderr %q, error and whether it is fs.ErrPermission: %q, want %q", name, status, errs, out, want)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 	"testing"
@@ -73,6 +74,39 @@ func TestParse(t *testing.T) {
 		}
 		if stdout.Len() > 0 {
 			t.Errorf("%q prints %q", tt.args, &stdout)
+		}
+	}
+}
+
+// An empty -netns is a mistake only where it stands on the command line.
+func TestParseNetNS(t *testing.T) {
+	for _, tt := range []struct {
+		args  []string
+		name  string
+		given bool
+		err   string
+	}{
+		{nil, "", false, ""},
+		{[]string{"-n=7"}, "", false, ""},
+		{[]string{"-netns", "blue"}, "blue", true, ""},
+		{[]string{"-netns", "", "-netns", "blue"}, "blue", true, ""},
+		{[]string{"-netns", ""}, "", true, "-netns: no name given"},
+		{[]string{"-netns="}, "", true, "-netns: no name given"},
+		{[]string{"--netns=", "-n=3"}, "", true, "-netns: no name given"},
+	} {
+		f := NewFlags("prog", "Usage: prog")
+		f.Int("n", 7, "`N` of them")
+		name := f.String("netns", "", NetNSHelp)
+		err := f.Parse(tt.args, io.Discard)
+		var usage *UsageError
+		if tt.err == "" && err != nil || tt.err != "" && (!errors.As(err, &usage) || err.Error() != tt.err) {
+			t.Errorf("%q: %v, want %q", tt.args, err, tt.err)
+		}
+		if *name != tt.name || f.Given("netns") != tt.given {
+			t.Errorf("%q: %q, given %v", tt.args, *name, f.Given("netns"))
+		}
+		if want := len(tt.args) > 0 && strings.HasPrefix(tt.args[len(tt.args)-1], "-n="); f.Given("n") != want {
+			t.Errorf("%q: -n given: %v", tt.args, !want)
 		}
 	}
 }

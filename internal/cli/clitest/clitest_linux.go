@@ -41,7 +41,8 @@ func Command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Exit runs the command, and returns what it printed and its exit status.
+// Exit runs the command, and returns what it printed and its exit status. It
+// skips the test where the kernel refuses the user namespace of Unprivileged.
 func Exit(t testing.TB, cmd *exec.Cmd) (stdout, stderr string, status int) {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -51,6 +52,9 @@ func Exit(t testing.TB, cmd *exec.Cmd) (stdout, stderr string, status int) {
 	cmd.Stderr = &errs
 	err := cmd.Run()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		if cmd.SysProcAttr != nil && cmd.SysProcAttr.Cloneflags&syscall.CLONE_NEWUSER != 0 {
+			nstest.SkipWithoutUserNamespace(t, err)
+		}
 		t.Fatal(err)
 	}
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
@@ -83,6 +87,27 @@ func OneLine(t testing.TB, stderr, program string, words ...string) {
 		if strings.Contains(stderr, noise) {
 			t.Errorf("stderr has %q, which means nothing to who reads it: %q", noise, stderr)
 		}
+	}
+}
+
+// Fits checks that a help fits a terminal.
+func Fits(t testing.TB, help string, columns, lines int) {
+	t.Helper()
+	n := 0
+	for line := range strings.Lines(help) {
+		n++
+		width := 0
+		for _, r := range strings.TrimSuffix(line, "\n") {
+			if width++; r == '\t' {
+				width += 7 - (width-1)%8
+			}
+		}
+		if width > columns {
+			t.Errorf("%d columns: %q", width, line)
+		}
+	}
+	if n > lines {
+		t.Errorf("%d lines, want at most %d", n, lines)
 	}
 }
 
