@@ -50,7 +50,7 @@ const (
 
 	// AttrMark is Socket.Mark. The kernel sends it unasked to callers with
 	// CAP_NET_ADMIN over the namespace, and to no others. Mini-sockets have it
-	// since Linux 6.1 at the latest, and not in 5.10.
+	// in Linux 6.1, and did not in 5.10.
 	AttrMark Attrs = 1 << uapi.InetDiagMark
 
 	// AttrVegasInfo asks for Extra.Vegas. It shares its request bit with

@@ -2,6 +2,7 @@ package sockdiag
 
 import (
 	"errors"
+	"io/fs"
 	"testing"
 
 	"github.com/seed16c515c6/timewait/internal/btf"
@@ -10,9 +11,37 @@ import (
 	"github.com/seed16c515c6/timewait/tcpstate"
 )
 
+// diagTypes are the kernel's types, and those of each part of sock_diag that is a
+// module. A kernel before 5.11 does not show the types of its modules.
+func diagTypes(t *testing.T) (specs []*btf.Spec) {
+	t.Helper()
+	specs = append(specs, kernelTypes(t))
+	for _, module := range []string{"inet_diag", "tcp_diag"} {
+		spec, err := btf.LoadModule(module)
+		switch {
+		case err == nil:
+			specs = append(specs, spec)
+		case !errors.Is(err, fs.ErrNotExist):
+			t.Fatal(err)
+		}
+	}
+	return specs
+}
+
+// lookUp returns the type of that name from the first that has it.
+func lookUp[T any](t *testing.T, specs []*btf.Spec, get func(*btf.Spec, string) (T, error), name string) (T, error) {
+	t.Helper()
+	var found T
+	err := btf.ErrNotFound
+	for i := 0; i < len(specs) && errors.Is(err, btf.ErrNotFound); i++ {
+		found, err = get(specs[i], name)
+	}
+	return found, err
+}
+
 // The numbers of the wire are those of the running kernel.
 func TestKernelEnumerators(t *testing.T) {
-	spec := kernelTypes(t)
+	specs := diagTypes(t)
 	// The state of bound-only sockets and the newest timer are not in every kernel.
 	young := map[string]bool{"TCP_BOUND_INACTIVE": !mustRunningRelease(t).AtLeast(6, 8), "IDIAG_TIMER_DELACK": !mustRunningRelease(t).AtLeast(7, 1)}
 	for name, ours := range map[string]int64{
@@ -32,23 +61,25 @@ func TestKernelEnumerators(t *testing.T) {
 
 		"IDIAG_TIMER_DELACK": uapi.TimerDelACK,
 	} {
-		theirs, err := spec.Enumerator(name)
-		switch {
-		case errors.Is(err, btf.ErrNotFound) && young[name]:
-		case errors.Is(err, btf.ErrNotFound) && name[:5] == "INET_":
-			nstest.Skip(t, "%s in the BTF of vmlinux: inet_diag is a module of this kernel", name)
-		case err != nil:
-			t.Errorf("%s: %v", name, err)
-		case theirs != ours:
-			t.Errorf("%s is %d, here %d", name, theirs, ours)
-		}
+		t.Run(name, func(t *testing.T) {
+			theirs, err := lookUp(t, specs, (*btf.Spec).Enumerator, name)
+			switch {
+			case errors.Is(err, btf.ErrNotFound) && young[name]:
+			case errors.Is(err, btf.ErrNotFound) && len(specs) == 1:
+				nstest.Skip(t, "the BTF of modules, of Linux 5.11: %v", err)
+			case err != nil:
+				t.Error(err)
+			case theirs != ours:
+				t.Errorf("it is %d, here %d", theirs, ours)
+			}
+		})
 	}
 }
 
 // The structures that requests and replies begin with have the members where
 // appendDump and decode put and look for them.
 func TestKernelStructures(t *testing.T) {
-	spec := kernelTypes(t)
+	specs := diagTypes(t)
 	for name, want := range map[string]struct {
 		size    uint32
 		offsets map[string]uint32
@@ -70,21 +101,23 @@ func TestKernelStructures(t *testing.T) {
 		"tcp_diag_md5sig":   {uapi.SizeofMD5Sig, map[string]uint32{"tcpm_family": 0, "tcpm_prefixlen": 1, "tcpm_keylen": 2, "tcpm_addr": 4, "tcpm_key": 20}},
 		"nlattr":            {uapi.SizeofNLAttr, map[string]uint32{"nla_len": 0, "nla_type": 2}},
 	} {
-		s, err := spec.Struct(name)
-		if errors.Is(err, btf.ErrNotFound) {
-			nstest.Skip(t, "struct %s in the BTF of vmlinux: inet_diag is a module of this kernel", name)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if s.Size != want.size {
-			t.Errorf("struct %s has %d bytes, here %d", name, s.Size, want.size)
-		}
-		for member, offset := range want.offsets {
-			m, ok := s.Member(member)
-			if !ok || m.Offset != offset*8 {
-				t.Errorf("%s.%s is at bit %d (%v), here at byte %d", name, member, m.Offset, ok, offset)
+		t.Run(name, func(t *testing.T) {
+			s, err := lookUp(t, specs, (*btf.Spec).Struct, name)
+			if errors.Is(err, btf.ErrNotFound) && len(specs) == 1 {
+				nstest.Skip(t, "the BTF of modules, of Linux 5.11: %v", err)
 			}
-		}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Size != want.size {
+				t.Errorf("it has %d bytes, here %d", s.Size, want.size)
+			}
+			for member, offset := range want.offsets {
+				m, ok := s.Member(member)
+				if !ok || m.Offset != offset*8 {
+					t.Errorf("%s is at bit %d (%v), here at byte %d", member, m.Offset, ok, offset)
+				}
+			}
+		})
 	}
 }

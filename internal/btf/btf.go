@@ -9,11 +9,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 )
 
 // KernelPath is where a kernel built with CONFIG_DEBUG_INFO_BTF shows its own BTF,
 // since Linux 5.4.
 const KernelPath = "/sys/kernel/btf/vmlinux"
+
+// modulePath is the folder of KernelPath, where modules show theirs too, since
+// Linux 5.11 (CONFIG_DEBUG_INFO_BTF_MODULES).
+const modulePath = "/sys/kernel/btf/"
 
 // ErrNotFound is the error of a look-up of a type that the BTF does not have.
 var ErrNotFound = errors.New("btf: no such type")
@@ -89,8 +94,23 @@ func (s Struct) Member(name string) (Member, bool) {
 // where the kernel shows none.
 func LoadKernel() (*Spec, error) { return Load(KernelPath) }
 
-// Load reads a file of raw BTF: not an ELF file, nor the BTF of a module, which
-// counts on from that of the kernel.
+// LoadModule reads the BTF of a loaded module of the running kernel together with
+// the kernel's. The error is fs.ErrNotExist where there is none: the module may be
+// built in.
+func LoadModule(name string) (*Spec, error) {
+	b, err := os.ReadFile(modulePath + name)
+	if err != nil {
+		return nil, err
+	}
+	kernel, err := LoadKernel()
+	if err != nil {
+		return nil, err
+	}
+	return kernel.Extend(b)
+}
+
+// Load reads a file of raw BTF: not an ELF file, nor the BTF of a module (see
+// Extend).
 func Load(path string) (*Spec, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -102,6 +122,30 @@ func Load(path string) (*Spec, error) {
 // Parse reads raw BTF of either byte order. It checks that every type lies
 // within its section; what a type refers to is checked when it is looked up.
 func Parse(b []byte) (*Spec, error) {
+	s, err := sections(b)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.index()
+}
+
+// Extend returns s with the types of a module, whose raw BTF b counts its types
+// and strings on from those of the kernel, s.
+func (s *Spec) Extend(b []byte) (*Spec, error) {
+	m, err := sections(b)
+	if err != nil {
+		return nil, err
+	}
+	if m.order != s.order {
+		return nil, errors.New("btf: module and kernel have different byte orders")
+	}
+	m.types = slices.Concat(s.types, m.types)
+	m.strings = slices.Concat(s.strings, m.strings)
+	return m, m.index()
+}
+
+// sections finds the types and strings of raw BTF.
+func sections(b []byte) (*Spec, error) {
 	if len(b) < headerLen {
 		return nil, errors.New("btf: too short for a header")
 	}
@@ -128,7 +172,7 @@ func Parse(b []byte) (*Spec, error) {
 	if s.strings, err = section(b, hdr, s.order.Uint32(b[16:]), s.order.Uint32(b[20:])); err != nil {
 		return nil, err
 	}
-	return s, s.index()
+	return s, nil
 }
 
 func section(b []byte, hdr, off, size uint32) ([]byte, error) {

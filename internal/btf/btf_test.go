@@ -176,6 +176,34 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
+// A module's types and strings are numbered on from the kernel's.
+func TestExtend(t *testing.T) {
+	le := binary.LittleEndian
+	kernel, err := btf.Parse(build(le, "\x00word\x00", 1, info(1, 0), 4, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	module := build(le, "s\x00m\x00", 6, info(4, 1), 4, 8, 1, 0)
+	both, err := kernel.Extend(module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := both.Struct("s")
+	want := btf.Struct{Name: "s", Size: 4, Members: []btf.Member{{Name: "m", Size: 4}}}
+	if d := cmp.Diff(want, got); d != "" || err != nil {
+		t.Errorf("%v, (-want +got):\n%s", err, d)
+	}
+	if _, err := kernel.Struct("s"); !errors.Is(err, btf.ErrNotFound) {
+		t.Errorf("the kernel by itself: %v", err)
+	}
+	if _, err := kernel.Extend(build(binary.BigEndian, "s\x00m\x00", 6, info(4, 1), 4, 8, 1, 0)); err == nil {
+		t.Error("no error for another byte order")
+	}
+	if _, err := kernel.Extend(module[:30]); err == nil {
+		t.Error("no error for a module cut off")
+	}
+}
+
 func TestLoad(t *testing.T) {
 	if _, err := btf.Load(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing file: %v, want fs.ErrNotExist", err)
