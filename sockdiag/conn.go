@@ -68,6 +68,10 @@ func (c *conn) receive(ctx context.Context) ([]byte, error) {
 		case err != nil:
 			return nil, err
 		case port != 0:
+			// Nobody's flood keeps us from ending.
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
 			continue
 		case n > len(c.buf):
 			return nil, &truncatedError{size: n}

@@ -387,6 +387,24 @@ func TestSilentKernel(t *testing.T) {
 	})
 }
 
+// Datagrams of strangers are not believed, and do not keep a call from ending.
+func TestForeignFlood(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	k := &fakeKernel{answer: func(seq uint32, _ int) []datagram {
+		cancel()
+		forged := done(seq)
+		forged.port = 4711
+		return []datagram{forged, forged, forged, done(seq)}
+	}}
+	c := k.client(t)
+	if _, err := c.Count(ctx, Query{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if n := k.sockets[0].received; n != 2 { // that of priming, and one
+		t.Errorf("%d datagrams read", n)
+	}
+}
+
 // A socket that had to be waited for serves on, unless the context ended at that
 // moment: its deadline would hit the next call.
 func TestWaitedFor(t *testing.T) {
