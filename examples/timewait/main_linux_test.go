@@ -294,7 +294,7 @@ func TestBuckets(t *testing.T) {
 		{60*time.Second + 1, 30, 2}, {120 * time.Second, 30, 3}, {7 * time.Minute, 120, 3},
 	} {
 		r := &report{Left: buckets(tt.left)}
-		r.bucket(tt.left).add(tcpstate.FinWait2)
+		r.bucket(tt.left.Seconds()).add(tcpstate.FinWait2)
 		for i, b := range r.Left {
 			if b.From != i*tt.width || b.To != (i+1)*tt.width || (b.FinWait2 == 1) != (i == tt.row) || len(r.Left) != 4 {
 				t.Errorf("%v: %+v, want row %d of %d seconds each", tt.left, r.Left, tt.row, tt.width)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -54,15 +55,15 @@ type bucket struct {
 // destination is where sockets lead: a remote address and port, or the clients
 // of a port of ours, whose own ports say nothing.
 type destination struct {
-	Remote    string `json:"remote,omitempty"`
-	LocalPort uint16 `json:"clients_of_local_port,omitempty"`
-	Listening *bool  `json:"listening,omitempty"` // set with LocalPort
+	Remote    netip.AddrPort `json:"remote,omitzero"`
+	LocalPort uint16         `json:"clients_of_local_port,omitempty"`
+	Listening *bool          `json:"listening,omitempty"` // set with LocalPort
 	tally
 }
 
 type socket struct {
-	Local       string         `json:"local"`
-	Remote      string         `json:"remote"`
+	Local       netip.AddrPort `json:"local"`
+	Remote      netip.AddrPort `json:"remote"`
 	State       tcpstate.State `json:"state"`
 	SecondsLeft float64        `json:"seconds_left"`
 }
@@ -74,7 +75,7 @@ const maxOutgoing = 10
 // look dumps the mini-sockets, and the listeners to tell whose connections came in.
 func look(ctx context.Context, c *sockdiag.Client) (*report, error) {
 	r := &report{Destinations: []destination{}, Sockets: []socket{}}
-	var minis []sockdiag.Socket
+	longest := time.Duration(0)
 	listening := map[uint16]bool{}
 	q := sockdiag.Query{States: tcpstate.SetOf(tcpstate.TimeWait, tcpstate.FinWait2, tcpstate.Listen)}
 	for s, err := range sockdiag.Dedup(c.Dump(ctx, q)) {
@@ -83,42 +84,35 @@ func look(ctx context.Context, c *sockdiag.Client) (*report, error) {
 		}
 		if s.State == tcpstate.Listen {
 			listening[s.Local.Port()] = true
-		} else if _, ok := s.TimeWait(); ok {
-			minis = append(minis, s)
+		} else if left, ok := s.TimeWait(); ok {
+			// Not all of the Socket: there can be hundreds of thousands.
+			r.Sockets = append(r.Sockets, socket{plain(s.Local), plain(s.Remote), s.State, left.Seconds()})
+			longest = max(longest, left)
 		}
 	}
-	slices.SortFunc(minis, func(a, b sockdiag.Socket) int { return cmp.Compare(a.Timer.Expires, b.Timer.Expires) })
-
-	var longest time.Duration
-	if len(minis) > 0 {
-		longest = minis[len(minis)-1].Timer.Expires
-	}
+	slices.SortFunc(r.Sockets, func(a, b socket) int { return cmp.Compare(a.SecondsLeft, b.SecondsLeft) })
 	r.Left = buckets(longest)
 	// A server that has stopped leaves no listener, but many sockets with one
 	// local end. Their remote ends differ, or they would be the same connection.
 	ours := maps.Clone(listening)
 	peers := map[netip.AddrPort]int{}
-	for i := range minis {
-		local := plain(minis[i].Local)
-		if peers[local]++; peers[local] > maxOutgoing {
-			ours[local.Port()] = true
+	for _, s := range r.Sockets {
+		if peers[s.Local]++; peers[s.Local] > maxOutgoing {
+			ours[s.Local.Port()] = true
 		}
 	}
 	byDestination := map[destination]*tally{}
-	for i := range minis {
-		s := &minis[i]
-		left, _ := s.TimeWait()
+	for _, s := range r.Sockets {
 		r.add(s.State)
-		r.bucket(left).add(s.State)
+		r.bucket(s.SecondsLeft).add(s.State)
 		to := destination{LocalPort: s.Local.Port()}
 		if !ours[to.LocalPort] {
-			to = destination{Remote: plain(s.Remote).String()}
+			to = destination{Remote: s.Remote}
 		}
 		if byDestination[to] == nil {
 			byDestination[to] = new(tally)
 		}
 		byDestination[to].add(s.State)
-		r.Sockets = append(r.Sockets, socket{plain(s.Local).String(), plain(s.Remote).String(), s.State, left.Seconds()})
 	}
 	for d, t := range byDestination {
 		d.tally = *t
@@ -129,7 +123,7 @@ func look(ctx context.Context, c *sockdiag.Client) (*report, error) {
 		r.Destinations = append(r.Destinations, d)
 	}
 	slices.SortFunc(r.Destinations, func(a, b destination) int {
-		return cmp.Or(cmp.Compare(b.total(), a.total()), cmp.Compare(a.Remote, b.Remote), cmp.Compare(a.LocalPort, b.LocalPort))
+		return cmp.Or(cmp.Compare(b.total(), a.total()), a.Remote.Compare(b.Remote), cmp.Compare(a.LocalPort, b.LocalPort))
 	})
 	return r, nil
 }
@@ -153,9 +147,9 @@ func buckets(longest time.Duration) []bucket {
 }
 
 // bucket returns the bucket of a time. The first is that of the soonest.
-func (r *report) bucket(left time.Duration) *tally {
+func (r *report) bucket(left float64) *tally {
 	// A full minute belongs to the bucket that ends with it.
-	i := max(0, int((left-1)/(time.Duration(r.Left[0].To)*time.Second)))
+	i := max(0, int(math.Ceil(left/float64(r.Left[0].To)))-1)
 	return &r.Left[i].tally
 }
 
@@ -197,8 +191,8 @@ func (r *report) print(w io.Writer) error {
 
 	fmt.Fprintf(w, "\nTIME_WAIT  FIN_WAIT2  to\n")
 	for _, d := range r.Destinations {
-		to := d.Remote
-		if to == "" {
+		to := d.Remote.String()
+		if d.LocalPort != 0 {
 			to = fmt.Sprintf("clients of our port %d", d.LocalPort)
 			if !*d.Listening {
 				to += " (nobody listens there now)"
