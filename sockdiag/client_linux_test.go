@@ -7,11 +7,9 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -92,30 +90,10 @@ func TestNamespaceOfTheDial(t *testing.T) {
 // would have to enter one, rather than look into the wrong one.
 func TestNamespaceWithoutPrivilege(t *testing.T) {
 	nstest.RequireNamespace(t)
-	if os.Getenv("TIMEWAIT_TEST_CHILD") == t.Name() {
-		dialWithoutPrivilege(t)
-		return
-	}
-	// A process in a user namespace that nothing is mapped into has no privilege
-	// over the network namespaces of this one. (Of a thread without privilege the
-	// other threads would not be.)
-	ns, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", nstest.NewNamespace(t).FD()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ns.Close()
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), "TIMEWAIT_TEST_CHILD="+t.Name())
-	cmd.ExtraFiles = []*os.File{ns}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
-	out, err := cmd.CombinedOutput()
-	nstest.SkipWithoutUserNamespace(t, err)
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("%v\n%s", err, out)
-	}
+	nstest.Unprivileged(t, dialWithoutPrivilege)
 }
 
-func dialWithoutPrivilege(t *testing.T) {
+func dialWithoutPrivilege(t *testing.T, other int) {
 	c := dial(t)
 	rows := 0
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -135,8 +113,7 @@ func dialWithoutPrivilege(t *testing.T) {
 	if rows == 0 {
 		t.Error("no row, though there is a listener")
 	}
-	const inherited = 3 // the first of ExtraFiles
-	if _, err := sockdiag.Dial(&sockdiag.Config{NetNS: inherited}); !errors.Is(err, fs.ErrPermission) {
+	if _, err := sockdiag.Dial(&sockdiag.Config{NetNS: other}); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("Dial of a namespace that may not be entered: %v", err)
 	}
 }

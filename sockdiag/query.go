@@ -67,8 +67,8 @@ type Query struct {
 
 	// States is the mask that goes to the kernel; zero: all. So an empty Set
 	// selects everything, and a program whose set can become empty has to check.
-	// Two bits select request sockets, SynRecv and NewSynRecv, and either brings them in
-	// state SYN_RECV: to leave them out, leave out both.
+	// Two bits select request sockets, SynRecv and NewSynRecv, and either brings
+	// them in state SYN_RECV: to leave them out, leave out both.
 	States tcpstate.Set
 
 	// Attrs is what to ask for beyond the header; zero: nothing. What cannot be
@@ -97,7 +97,7 @@ func (q *Query) check() error {
 	case q.Family != 0 && q.Family != IPv4 && q.Family != IPv6:
 		return fmt.Errorf("a Query's Family is IPv4, IPv6 or zero for both: %w", fs.ErrInvalid)
 	case q.protocol() != TCP:
-		return fmt.Errorf("protocol %v, only TCP is known here: %w", q.Protocol, errors.ErrUnsupported)
+		return fmt.Errorf("%v, where only TCP is known: %w", q.Protocol, errors.ErrUnsupported)
 	}
 	return nil
 }

@@ -155,21 +155,7 @@ const (
 // String returns "none", "retransmit", "keepalive", "time-wait", "probe",
 // "delayed-ack", or "TimerKind(42)".
 func (k TimerKind) String() string {
-	switch k {
-	case TimerNone:
-		return "none"
-	case TimerRetransmit:
-		return "retransmit"
-	case TimerKeepalive:
-		return "keepalive"
-	case TimerTimeWait:
-		return "time-wait"
-	case TimerProbe:
-		return "probe"
-	case TimerDelayedACK:
-		return "delayed-ack"
-	}
-	return "TimerKind(" + strconv.Itoa(int(k)) + ")"
+	return enumString(k, "TimerKind", "none", "retransmit", "keepalive", "time-wait", "probe", "delayed-ack")
 }
 
 // Shutdown is which directions of a socket are shut down (sk_shutdown).

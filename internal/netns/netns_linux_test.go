@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -217,8 +215,7 @@ func TestDoErrors(t *testing.T) {
 // fs.ErrPermission of others.
 func TestDoWithoutPrivilege(t *testing.T) {
 	nstest.RequireNamespace(t)
-	const inherited = 3 // the first of ExtraFiles
-	if os.Getenv("TIMEWAIT_TEST_CHILD") == t.Name() {
+	nstest.Unprivileged(t, func(t *testing.T, other int) {
 		home, err := netns.Current()
 		if err != nil {
 			t.Fatal(err)
@@ -229,27 +226,11 @@ func TestDoWithoutPrivilege(t *testing.T) {
 		if err := netns.Do(int(home.Fd()), fn); err != nil || called != 1 {
 			t.Errorf("in the own namespace: %v, %d calls", err, called)
 		}
-		if err := netns.Do(inherited, fn); !errors.Is(err, fs.ErrPermission) || called != 1 {
+		if err := netns.Do(other, fn); !errors.Is(err, fs.ErrPermission) || called != 1 {
 			t.Errorf("in another: %v, %d calls", err, called)
 		}
 		threadsAtHome(t)
-		return
-	}
-	ns, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", nstest.NewNamespace(t).FD()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ns.Close()
-	// In a user namespace that nothing is mapped into.
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), "TIMEWAIT_TEST_CHILD="+t.Name())
-	cmd.ExtraFiles = []*os.File{ns}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
-	out, err := cmd.CombinedOutput()
-	nstest.SkipWithoutUserNamespace(t, err)
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("%v\n%s", err, out)
-	}
+	})
 
 	// And of a single thread.
 	nstest.WithoutCaps(t, func() {

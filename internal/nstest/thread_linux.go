@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
+	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -169,5 +172,30 @@ func SkipWithoutUserNamespace(t testing.TB, err error) {
 	t.Helper()
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) {
 		Skip(t, "a user namespace: %v", err)
+	}
+}
+
+// childMark is the environment variable that names the test a child process is to run.
+const childMark = "TIMEWAIT_TEST_CHILD"
+
+// Unprivileged runs child in a process without privilege over the network namespaces of this one: of a user namespace
+// that nothing is mapped into. (Of a thread without privilege the other threads would keep theirs.) The process is this
+// test once more; the test must come to this call again and do nothing of note before it. child gets the descriptor of
+// another network namespace.
+func Unprivileged(t *testing.T, child func(t *testing.T, other int)) {
+	t.Helper()
+	const inherited = 3 // the first of ExtraFiles
+	if os.Getenv(childMark) == t.Name() {
+		child(t, inherited)
+		return
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), childMark+"="+t.Name())
+	cmd.ExtraFiles = []*os.File{NewNamespace(t).file}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
+	out, err := cmd.CombinedOutput()
+	SkipWithoutUserNamespace(t, err)
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
