@@ -7,36 +7,46 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"github.com/seed16c515c6/timewait/internal/uapi"
 )
 
 // errStopped ends a request whose caller wants no more rows.
 var errStopped = errors.New("stopped")
 
-// ask sends the query and hands the payload of every row to row, whose error
-// ends it. It returns nil when the kernel is done or row returned errStopped, and
-// otherwise an *OpError.
-func (c *Client) ask(ctx context.Context, op string, q *Query, row func(payload []byte) error) error {
-	err := q.check()
-	if err == nil {
-		err = c.askGrowing(ctx, q, row)
-	}
-	if err == nil || err == errStopped {
+// ask sends the request and hands the payload of every row to row, whose error
+// ends it. It returns nil when the kernel is done or row returned errStopped.
+func (c *Client) ask(ctx context.Context, r *request, row func(payload []byte) error) error {
+	err := c.askFamilies(ctx, r, row)
+	if err == errStopped {
 		return nil
 	}
-	return q.opError(op, explain(err))
+	return err
 }
 
-func (q *Query) opError(op string, err error) error {
-	return &OpError{Op: op, Family: q.Family, Protocol: q.protocol(), Err: err}
+// askFamilies asks for raw sockets of either family by itself: they have a table
+// each, and a request for both finds none.
+func (c *Client) askFamilies(ctx context.Context, r *request, row func(payload []byte) error) error {
+	if r.protocol != Raw || r.family != 0 {
+		return c.askGrowing(ctx, r, row)
+	}
+	one := *r
+	one.typ = uapi.SockDiagByFamily
+	for _, one.family = range [...]Family{IPv4, IPv6} {
+		if err := c.askGrowing(ctx, &one, row); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // askGrowing asks again with a larger buffer where the first answer was too long
 // for it. After the first row it is too late for that.
-func (c *Client) askGrowing(ctx context.Context, q *Query, row func(payload []byte) error) error {
+func (c *Client) askGrowing(ctx context.Context, r *request, row func(payload []byte) error) error {
 	size := c.bufferSize
 	for {
 		rows := 0
-		err := c.askOnce(ctx, q, size, func(payload []byte) error {
+		err := c.askOnce(ctx, r, size, func(payload []byte) error {
 			rows++
 			return row(payload)
 		})
@@ -48,7 +58,7 @@ func (c *Client) askGrowing(ctx context.Context, q *Query, row func(payload []by
 	}
 }
 
-func (c *Client) askOnce(ctx context.Context, q *Query, size int, row func(payload []byte) error) (err error) {
+func (c *Client) askOnce(ctx context.Context, r *request, size int, row func(payload []byte) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -74,12 +84,10 @@ func (c *Client) askOnce(ctx context.Context, q *Query, size int, row func(paylo
 	}
 
 	if err = cn.prepare(ctx, size); err == nil {
-		cn.seq++
-		cn.req = q.appendDump(cn.req[:0], cn.seq)
-		err = cn.exchange(ctx, q.messageType(), live, row)
+		err = cn.exchange(ctx, r, live, row)
 	}
 	switch {
-	case err == nil:
+	case answered(r, err):
 		clean = !cn.spoilt
 	case err == errStopped:
 		// Whatever else has happened since, the caller wants no more.
@@ -91,13 +99,43 @@ func (c *Client) askOnce(ctx context.Context, q *Query, size int, row func(paylo
 	return err
 }
 
-// explain turns the kernel's word for "I cannot" into ours: where the family or
-// the protocol has no handler, the answer to a dump is ENOENT, in an NLMSG_ERROR
-// or in the NLMSG_DONE. Only the kernel's answers are bare errnos. (The older
-// request says EOPNOTSUPP, which matches errors.ErrUnsupported by itself.)
-func explain(err error) error {
-	if err == syscall.ENOENT {
-		return fmt.Errorf("this kernel has no handler for it (the module tcp_diag or inet_diag is missing): %w", errors.ErrUnsupported)
+// opError makes the error of a method of what went wrong in it.
+func (r *request) opError(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &OpError{Op: op, Family: r.family, Protocol: r.protocol, Err: r.explain(err)}
+}
+
+// explain says in the kernel's stead what its errno means here. Only the kernel's
+// answers are bare errnos.
+func (r *request) explain(err error) error {
+	switch {
+	case err == syscall.EPERM && r.typ == uapi.SockDestroy:
+		return fmt.Errorf("it takes CAP_NET_ADMIN over the network namespace: %w", err)
+	case err == syscall.EOPNOTSUPP && r.typ == uapi.SockDestroy:
+		return fmt.Errorf("this kernel is built without CONFIG_INET_DIAG_DESTROY, or cannot destroy this socket: %w", err)
+	case err == syscall.ENOENT:
+		// The answer to a dump, in an NLMSG_ERROR or in the NLMSG_DONE.
+		return fmt.Errorf("this kernel has no handler for it (%s): %w", r.protocol.module(), errors.ErrUnsupported)
+	case err == syscall.EOPNOTSUPP:
+		// The same, to the older request.
+		return fmt.Errorf("this kernel has no handler for it (%s): %w", r.protocol.module(), err)
 	}
 	return err
+}
+
+// module says what may be missing from a kernel that cannot tell of a protocol.
+func (p Protocol) module() string {
+	switch p {
+	case UDP, UDPLite:
+		return "module udp_diag"
+	case Raw:
+		return "module raw_diag"
+	case SCTP:
+		return "module sctp_diag"
+	case MPTCP:
+		return "module mptcp_diag, Linux 5.10 or newer"
+	}
+	return "module tcp_diag or inet_diag"
 }

@@ -45,6 +45,9 @@ type Client struct {
 	dial       func() (transport, error)
 	hangUp     func() error // releases what dial uses
 
+	// Whether the kernel has answered for a protocol; see missing.
+	knowsTCP, knowsMPTCP atomic.Bool
+
 	closed atomic.Bool
 	mu     sync.Mutex
 	conns  []*conn // open ones, busy or idle

@@ -93,11 +93,27 @@ func (c *conn) wait(ctx context.Context) (n int, port uint32, err error) {
 	return n, port, err
 }
 
-// exchange sends c.req, whose replies have type typ, and hands the payload of
-// each to row, until the kernel says that the dump is done. live is asked before
-// every row and says why to stop. Only after a nil error is the conn fit for
+// exchange sends the request and hands the payload of each row of the answer to
+// row, until the kernel is done. live is asked before every row and says why to
+// stop. What the kernel answers instead of rows is a bare syscall.Errno. Only when
+// the answer has been read to its end, which answered tells, is the conn fit for
 // another request.
-func (c *conn) exchange(ctx context.Context, typ uint16, live func() error, row func(payload []byte) error) error {
+func (c *conn) exchange(ctx context.Context, r *request, live func() error, row func(payload []byte) error) error {
+	c.seq++
+	c.req = r.append(c.req[:0], c.seq)
+	return c.exchangeRaw(ctx, r.typ, r.single(), live, row)
+}
+
+// answered reports whether exchange has read the whole answer.
+func answered(r *request, err error) bool {
+	if err == nil {
+		return true
+	}
+	_, errno := err.(syscall.Errno) // errors.As would cost an allocation
+	return errno && r.single()
+}
+
+func (c *conn) exchangeRaw(ctx context.Context, typ uint16, single bool, live func() error, row func(payload []byte) error) error {
 	if err := c.transport.Send(c.req); err != nil {
 		return err
 	}
@@ -122,7 +138,7 @@ func (c *conn) exchange(ctx context.Context, typ uint16, live func() error, row 
 				if err := live(); err != nil {
 					return err
 				}
-				if err := row(m.payload); err != nil {
+				if err := row(m.payload); err != nil || single {
 					return err
 				}
 			case uapi.NLMsgDone:
@@ -134,8 +150,8 @@ func (c *conn) exchange(ctx context.Context, typ uint16, live func() error, row 
 				}
 				return nil
 			case uapi.NLMsgError:
-				// Zero would acknowledge a request that asked for that.
-				if err := kernelError("NLMSG_ERROR", m.payload); err != nil {
+				// Zero acknowledges a request that asked for that.
+				if err := kernelError("NLMSG_ERROR", m.payload); err != nil || single {
 					return err
 				}
 			case uapi.NLMsgOverrun:
@@ -165,9 +181,9 @@ func (c *conn) prepare(ctx context.Context, size int) error {
 	}
 	var empty [uapi.SizeofNLMsgHdr]byte
 	c.seq++
-	putHeader(empty[:], len(empty), uapi.SockDiagByFamily, uapi.NLMFRequest|uapi.NLMFAck, c.seq)
+	putHeader(empty[:], uapi.SockDiagByFamily, uapi.NLMFRequest|uapi.NLMFAck, c.seq)
 	c.req = append(c.req[:0], empty[:]...)
-	err := c.exchange(ctx, uapi.SockDiagByFamily, func() error { return nil }, func([]byte) error { return nil })
+	err := c.exchangeRaw(ctx, uapi.SockDiagByFamily, true, func() error { return nil }, func([]byte) error { return nil })
 	if err == syscall.EINVAL {
 		c.primed, err = true, nil
 	}

@@ -12,22 +12,44 @@ import (
 // nothing and cost the kernel time. With an error the Counts are zero.
 //
 // Like a Dump it is not a snapshot. FIN_WAIT2 counts full sockets and
-// mini-sockets together; Dump tells them apart (Socket.TimeWait).
+// mini-sockets together; Dump tells them apart (Socket.TimeWait). Those of SCTP
+// that are in no state of TCP's are at index 0.
 func (c *Client) Count(ctx context.Context, q Query) (tcpstate.Counts, error) {
 	q.Attrs = 0
-	var counts tcpstate.Counts
-	filter := q.rowFilter()
-	err := c.ask(ctx, "count", &q, func(msg []byte) error {
-		if len(msg) < uapi.SizeofInetDiagMsg {
-			return &DecodeError{What: "inet_diag_msg", Len: len(msg), Want: uapi.SizeofInetDiagMsg}
-		}
-		if state, ok := filter.state(msg); ok {
-			counts.Add(state, 1)
-		}
-		return nil
-	})
-	if err != nil {
-		return tcpstate.Counts{}, err
+	r := q.request()
+	counter := counter{filter: q.rowFilter(), protocol: r.protocol}
+	err := q.check()
+	if err == nil {
+		err = c.ask(ctx, &r, counter.row)
 	}
-	return counts, nil
+	if err != nil {
+		return tcpstate.Counts{}, r.opError("count", err)
+	}
+	return counter.counts, nil
+}
+
+// counter counts the rows of one dump.
+type counter struct {
+	filter   rowFilter
+	protocol Protocol
+	counts   tcpstate.Counts
+	socket   Socket
+}
+
+func (c *counter) row(msg []byte) error {
+	if len(msg) < uapi.SizeofInetDiagMsg {
+		return &DecodeError{What: "inet_diag_msg", Len: len(msg), Want: uapi.SizeofInetDiagMsg}
+	}
+	state := tcpstate.State(msg[1])
+	if c.protocol == SCTP {
+		// Its attributes tell what that number means.
+		if err := c.socket.decode(SCTP, msg, false); err != nil {
+			return err
+		}
+		state = c.socket.State
+	}
+	if state, ok := c.filter.state(state, msg); ok {
+		c.counts.Add(state, 1)
+	}
+	return nil
 }

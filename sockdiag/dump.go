@@ -32,18 +32,24 @@ func (c *Client) Dump(ctx context.Context, q Query) iter.Seq2[Socket, error] {
 }
 
 func (c *Client) dump(ctx context.Context, q *Query, yield func(Socket, error) bool) {
-	d := dumper{filter: q.rowFilter(), protocol: q.protocol(), keepUnknown: q.Attrs.Has(AttrUnknown)}
+	r := q.request()
+	d := dumper{filter: q.rowFilter(), protocol: r.protocol, keepUnknown: q.Attrs.Has(AttrUnknown)}
 	err := q.check()
-	if err != nil {
-		err = q.opError("dump", err)
-	} else if q.tellsKeys() {
-		err = c.dumpListenersApart(ctx, *q, &d, yield)
-	} else {
-		err = c.ask(ctx, "dump", q, func(payload []byte) error { return d.row(payload, yield) })
+	if err == nil {
+		err = c.dumpRequest(ctx, &r, &d, yield)
 	}
 	if err != nil && !d.stopped {
-		yield(Socket{}, err)
+		yield(Socket{}, r.opError("dump", err))
 	}
+}
+
+// dumpRequest yields the rows that answer the request. It returns nil also when
+// yield wants no more.
+func (c *Client) dumpRequest(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) error {
+	if r.tellsKeys() {
+		return c.dumpListenersApart(ctx, r, d, yield)
+	}
+	return c.ask(ctx, r, func(payload []byte) error { return d.row(payload, yield) })
 }
 
 // dumper turns the rows of one dump into Sockets.
@@ -59,7 +65,7 @@ func (d *dumper) row(payload []byte, yield func(Socket, error) bool) error {
 	if err := d.socket.decode(d.protocol, payload, d.keepUnknown); err != nil {
 		return err
 	}
-	state, ok := d.filter.state(payload)
+	state, ok := d.filter.state(d.socket.State, payload)
 	if !ok {
 		return nil
 	}
@@ -74,49 +80,53 @@ func (d *dumper) row(payload []byte, yield func(Socket, error) bool) error {
 // tellsKeys reports whether the kernel may answer with the TCP-MD5 keys of
 // listeners, which can be too many for a row: it then ends the dump as if that
 // had been the last socket.
-func (q *Query) tellsKeys() bool {
-	return q.Attrs.extension()&(1<<(uapi.InetDiagInfo-1)) != 0 && q.states().Has(tcpstate.Listen)
+func (r *request) tellsKeys() bool {
+	return r.protocol == TCP && r.extension&infoExtension != 0 && r.states.Has(tcpstate.Listen)
 }
+
+// infoExtension is the bit that asks for INET_DIAG_INFO.
+const infoExtension = 1 << (uapi.InetDiagInfo - 1)
 
 // dumpListenersApart asks for the listeners first, so that what is lost is known:
 // their number, from a request that brings no keys, tells whether the rows with
 // keys were all. If not, the rest comes without what they were asked for. Then
 // come the others, who have no more than a few keys. The extra requests cost some
 // microseconds: the kernel has few listeners, in a table of their own.
-func (c *Client) dumpListenersApart(ctx context.Context, q Query, d *dumper, yield func(Socket, error) bool) error {
-	others := q
-	others.States = q.states().Without(tcpstate.Listen)
-	q.States = tcpstate.Listen.Set()
-	bare := q
-	bare.Attrs &^= AttrTCPInfo | AttrMD5Keys | AttrULPInfo
+func (c *Client) dumpListenersApart(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) error {
+	others := *r
+	others.states = r.states.Without(tcpstate.Listen)
+	full := *r
+	full.states = tcpstate.Listen.Set()
+	bare := full
+	bare.extension &^= infoExtension
 
 	sent, there := 0, 0
-	if err := c.ask(ctx, "dump", &q, func(payload []byte) error {
+	if err := c.ask(ctx, &full, func(payload []byte) error {
 		sent++
 		return d.row(payload, yield)
 	}); err != nil || d.stopped {
 		return err
 	}
-	if err := c.ask(ctx, "dump", &bare, func([]byte) error { there++; return nil }); err != nil {
+	if err := c.ask(ctx, &bare, func([]byte) error { there++; return nil }); err != nil {
 		return err
 	}
 	if sent < there {
-		if err := c.dumpMissing(ctx, &q, &bare, d, yield); err != nil || d.stopped {
+		if err := c.dumpMissing(ctx, &full, &bare, d, yield); err != nil || d.stopped {
 			return err
 		}
 	}
-	if others.States == 0 {
+	if others.states == 0 {
 		return nil
 	}
-	return c.ask(ctx, "dump", &others, func(payload []byte) error { return d.row(payload, yield) })
+	return c.ask(ctx, &others, func(payload []byte) error { return d.row(payload, yield) })
 }
 
-// dumpMissing yields the sockets that the query bare finds and the query full
+// dumpMissing yields the sockets that the request bare finds and the request full
 // does not. It asks for full's once more: to have remembered them the first time
 // would have cost every dump the memory.
-func (c *Client) dumpMissing(ctx context.Context, full, bare *Query, d *dumper, yield func(Socket, error) bool) error {
+func (c *Client) dumpMissing(ctx context.Context, full, bare *request, d *dumper, yield func(Socket, error) bool) error {
 	seen := make(map[uint64]struct{})
-	if err := c.ask(ctx, "dump", full, func(payload []byte) error {
+	if err := c.ask(ctx, full, func(payload []byte) error {
 		if err := d.socket.decode(d.protocol, payload, false); err != nil {
 			return err
 		}
@@ -125,7 +135,7 @@ func (c *Client) dumpMissing(ctx context.Context, full, bare *Query, d *dumper, 
 	}); err != nil {
 		return err
 	}
-	return c.ask(ctx, "dump", bare, func(payload []byte) error {
+	return c.ask(ctx, bare, func(payload []byte) error {
 		if err := d.socket.decode(d.protocol, payload, d.keepUnknown); err != nil {
 			return err
 		}

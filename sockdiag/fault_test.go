@@ -689,8 +689,8 @@ func TestBadArguments(t *testing.T) {
 		want error
 	}{
 		{Query{Family: 3}, fs.ErrInvalid},
-		{Query{Protocol: 17}, errors.ErrUnsupported},
-		{Query{Protocol: MPTCP}, errors.ErrUnsupported},
+		{Query{Protocol: 33}, errors.ErrUnsupported},  // DCCP
+		{Query{Protocol: 518}, errors.ErrUnsupported}, // TCP in the low byte
 	} {
 		q, want := tt.q, tt.want
 		for _, err := range c.Dump(t.Context(), q) {
@@ -705,8 +705,8 @@ func TestBadArguments(t *testing.T) {
 	if len(k.requests) != 0 {
 		t.Error("a bad query was sent")
 	}
-	if _, err := DecodeSocket(17, diagMessage(1, 1, 2, 3)); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("DecodeSocket of UDP: %v", err)
+	if _, err := DecodeSocket(33, diagMessage(1, 1, 2, 3)); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("DecodeSocket of DCCP: %v", err)
 	}
 	if s, err := DecodeSocket(0, diagMessage(1, 1, 2, 3)); s.Protocol != TCP || err != nil {
 		t.Errorf("DecodeSocket of protocol 0: %v, %v", s.Protocol, err)
@@ -730,6 +730,16 @@ func TestRequestBytes(t *testing.T) {
 		// inet_diag_req: family, lengths, ext, id, states, dbs.
 		{Query{Attrs: AttrMemInfo | AttrCongestion | AttrTOS | AttrTrafficClass | AttrSocketMemory},
 			append(header(76, 18), []byte{2, 0, 0, 0x79}, id, uint32(0xffffffff), uint32(0))},
+		// What is not TCP needs INET_DIAG_REQ_PROTOCOL (3) there, and what does not
+		// fit into a byte needs it everywhere.
+		{Query{Protocol: UDP, States: tcpstate.SetOf(tcpstate.Closed)},
+			append(header(84, 18), []byte{2, 0, 0, 0}, id, uint32(0x80), uint32(0), uint16(8), uint16(3), uint32(17))},
+		{Query{Protocol: MPTCP},
+			append(header(84, 18), []byte{2, 0, 0, 0}, id, uint32(0xffffffff), uint32(0), uint16(8), uint16(3), uint32(262))},
+		{Query{Protocol: MPTCP, Family: IPv6},
+			append(header(80, 20), []byte{10, 0, 0, 0}, uint32(0xffffffff), id, uint16(8), uint16(3), uint32(262))},
+		{Query{Protocol: UDP, Family: IPv4},
+			append(header(72, 20), []byte{2, 17, 0, 0}, uint32(0xffffffff), id)},
 	}
 	for _, tt := range tests {
 		var want bytes.Buffer
@@ -738,7 +748,8 @@ func TestRequestBytes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := tt.q.appendDump(nil, 1); !bytes.Equal(got, want.Bytes()) {
+		r := tt.q.request()
+		if got := r.append(nil, 1); !bytes.Equal(got, want.Bytes()) {
 			t.Errorf("%+v:\n got %x\nwant %x", tt.q, got, want.Bytes())
 		}
 	}

@@ -1,7 +1,6 @@
 package sockdiag
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -39,19 +38,46 @@ func (f Family) String() string {
 // Protocol is a transport protocol, by its IPPROTO number.
 type Protocol uint16
 
-// TCP is what a Query asks for, and what the zero Protocol means there. MPTCP
-// comes from IDOf, which names the socket that the program has; the TCP subflows
-// below it are sockets of their own, and rows of a dump.
+// The protocols. In a Query the zero Protocol means TCP.
 const (
-	TCP   Protocol = 6
+	// TCP has a row for each connection, listener and mini-socket, those below
+	// MPTCP connections included.
+	TCP Protocol = 6
+
+	// UDP sockets are ESTABLISHED if they are connected, and else in state CLOSE.
+	// Only bound ones are in the kernel's table.
+	UDP Protocol = 17
+
+	// UDPLite is RFC 3828, which Linux 7.1 has dropped. As UDP.
+	UDPLite Protocol = 136
+
+	// Raw sockets are in the states of UDP. They have no ports: Socket.RawProtocol
+	// is the IP protocol that they take. The kernel needs its module raw_diag.
+	Raw Protocol = 255
+
+	// SCTP has a row for each association and one for each endpoint, with states
+	// of its own: see Socket.State. The kernel needs its module sctp_diag.
+	SCTP Protocol = 132
+
+	// MPTCP rows are the sockets that programs have. The TCP subflows below each
+	// are rows of TCP. Linux 5.10 is too old for it.
 	MPTCP Protocol = 262
 )
 
-// String returns "TCP", "MPTCP", or "Protocol(42)".
+// String returns "TCP", "UDP", "UDPLite", "Raw", "SCTP", "MPTCP", or
+// "Protocol(42)".
 func (p Protocol) String() string {
 	switch p {
 	case TCP:
 		return "TCP"
+	case UDP:
+		return "UDP"
+	case UDPLite:
+		return "UDPLite"
+	case Raw:
+		return "Raw"
+	case SCTP:
+		return "SCTP"
 	case MPTCP:
 		return "MPTCP"
 	}
@@ -63,7 +89,7 @@ func (p Protocol) String() string {
 // optional attributes.
 type Query struct {
 	Family   Family   // zero: IPv4 and IPv6
-	Protocol Protocol // zero: TCP; others are errors.ErrUnsupported
+	Protocol Protocol // zero: TCP
 
 	// States is the mask that goes to the kernel; zero: all. So an empty Set
 	// selects everything, and a program whose set can become empty has to check.
@@ -96,57 +122,29 @@ func (q *Query) check() error {
 	switch {
 	case q.Family != 0 && q.Family != IPv4 && q.Family != IPv6:
 		return fmt.Errorf("a Query's Family is IPv4, IPv6 or zero for both: %w", fs.ErrInvalid)
-	case q.protocol() != TCP:
-		return fmt.Errorf("%v, where only TCP is known: %w", q.Protocol, errors.ErrUnsupported)
 	}
-	return nil
+	return q.protocol().check()
 }
 
-// messageType is that of the request and of its replies. Only the older of the
-// two requests walks both families at once.
-func (q *Query) messageType() uint16 {
+func (p Protocol) check() error {
+	switch p {
+	case TCP, UDP, UDPLite, Raw, SCTP, MPTCP:
+		return nil
+	}
+	return fmt.Errorf("%v is none of the protocols that can be asked for: %w", p, errors.ErrUnsupported)
+}
+
+// request is the dump that the query stands for. Only the older of the two
+// requests walks both families at once.
+func (q *Query) request() request {
+	r := request{
+		typ: uapi.SockDiagByFamily, flags: uapi.NLMFRequest | uapi.NLMFDump,
+		family: q.Family, protocol: q.protocol(), extension: q.Attrs.extension(), states: q.states(),
+	}
 	if q.Family == 0 {
-		return uapi.TCPDiagGetSock
+		r.typ = uapi.TCPDiagGetSock
 	}
-	return uapi.SockDiagByFamily
-}
-
-// maxRequest is room enough for either request.
-const maxRequest = uapi.SizeofNLMsgHdr + max(uapi.SizeofInetDiagReq, uapi.SizeofInetDiagReqV2)
-
-var ne = binary.NativeEndian
-
-// appendDump appends the dump request: a netlink header, then struct
-// inet_diag_req or inet_diag_req_v2. The rest of their id (ports, addresses)
-// stays zero, which is "any".
-func (q *Query) appendDump(b []byte, seq uint32) []byte {
-	var msg [maxRequest]byte
-	var n int
-	body := msg[uapi.SizeofNLMsgHdr:]
-	switch q.messageType() {
-	case uapi.TCPDiagGetSock:
-		n = uapi.SizeofNLMsgHdr + uapi.SizeofInetDiagReq
-		body[0] = uapi.AFInet // not looked at
-		body[3] = q.Attrs.extension()
-		ne.PutUint32(body[52:], uint32(q.states()))
-	case uapi.SockDiagByFamily:
-		n = uapi.SizeofNLMsgHdr + uapi.SizeofInetDiagReqV2
-		body[0] = uint8(q.Family)
-		body[1] = uint8(q.protocol())
-		body[2] = q.Attrs.extension()
-		ne.PutUint32(body[4:], uint32(q.states()))
-	}
-	putHeader(msg[:], n, q.messageType(), uapi.NLMFRequest|uapi.NLMFDump, seq)
-	return append(b, msg[:n]...)
-}
-
-// putHeader writes a struct nlmsghdr. Its port stays zero: the kernel fills in
-// the sender's.
-func putHeader(b []byte, size int, typ, flags uint16, seq uint32) {
-	ne.PutUint32(b, uint32(size))
-	ne.PutUint16(b[4:], typ)
-	ne.PutUint16(b[6:], flags)
-	ne.PutUint32(b[8:], seq)
+	return r
 }
 
 // rowFilter decides about a row on arrival. The kernel looks at a socket's state
@@ -154,7 +152,7 @@ func putHeader(b []byte, size int, typ, flags uint16, seq uint32) {
 // change, so rows outside the mask do arrive.
 type rowFilter struct {
 	states tcpstate.Set
-	bound  bool // bound-only sockets were asked for
+	bound  bool // bound-only sockets were asked for, which only TCP tells of
 }
 
 func (q *Query) rowFilter() rowFilter {
@@ -163,13 +161,13 @@ func (q *Query) rowFilter() rowFilter {
 		// Request sockets are selected by this state and reported as SYN_RECV.
 		set = set.With(tcpstate.SynRecv)
 	}
-	return rowFilter{states: set, bound: set.Has(tcpstate.BoundInactive)}
+	return rowFilter{states: set, bound: q.protocol() == TCP && set.Has(tcpstate.BoundInactive)}
 }
 
-// state returns the state of a row, and whether the query asked for it. A state
-// that has no name here is of a newer kernel, and passes.
-func (f rowFilter) state(msg []byte) (tcpstate.State, bool) {
-	s := tcpstate.State(msg[1])
+// state returns the state of a row that the kernel says is in s, and whether the
+// query asked for it. A state that has no name here is of a newer kernel, and
+// passes. (Zero, which an SCTP association can have, is bit 0 of the set.)
+func (f rowFilter) state(s tcpstate.State, msg []byte) (tcpstate.State, bool) {
 	if s == tcpstate.Closed && f.bound && msg[4]|msg[5] != 0 && msg[6]|msg[7] == 0 {
 		// Selected as BOUND_INACTIVE and reported as CLOSE: a local port, no
 		// remote one. A connection that was reset while the dump came by has both

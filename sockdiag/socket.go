@@ -82,6 +82,10 @@ type ID struct {
 	Remote    netip.AddrPort // as Socket has it; unspecified and port 0 without a peer
 	Interface uint32         // index of the device that the socket is bound to, 0 for none
 	Cookie    uint64         // 0: not known
+
+	// Token is the local token of an MPTCP socket, 0 if not known: MPTCPInfo.Token
+	// of it, MPTCPSubflow.TokenLocal of its subflows. The kernel finds it by that.
+	Token uint32
 }
 
 // ID returns what identifies the socket.

@@ -26,10 +26,18 @@ const (
 const (
 	TCPDiagGetSock   = 18
 	SockDiagByFamily = 20
+	SockDestroy      = 21
 
 	SizeofInetDiagReq   = 60 // of TCPDIAG_GETSOCK
 	SizeofInetDiagReqV2 = 56 // of SOCK_DIAG_BY_FAMILY
 	SizeofInetDiagMsg   = 72
+)
+
+// Types of the attributes behind a request (INET_DIAG_REQ_*).
+const (
+	InetDiagReqBytecode      = 1
+	InetDiagReqSKBPFStorages = 2
+	InetDiagReqProtocol      = 3
 )
 
 // Address families.

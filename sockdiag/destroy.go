@@ -1,0 +1,71 @@
+package sockdiag
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/seed16c515c6/timewait/internal/uapi"
+	"github.com/seed16c515c6/timewait/tcpstate"
+)
+
+// Destroy closes a socket of somebody else's by force, TCP or UDP, as ss -K does.
+// The ID has to have its Cookie, as Socket.ID gives it: by addresses and ports
+// alone, the kernel would close the listener on the port of a connection that went
+// away meanwhile.
+//
+// A connection is reset, and its owner's next call fails with ECONNABORTED. A
+// listener stops listening; if its port was bound by number, the port stays bound.
+// A mini-socket (TIME_WAIT, FIN_WAIT2, SYN_RECV) is gone at once. A UDP socket is
+// disconnected, its next call fails with ECONNABORTED, and its port stays bound. The file
+// descriptor stays open in any case.
+//
+// It takes CAP_NET_ADMIN over the namespace, and a kernel built with
+// CONFIG_INET_DIAG_DESTROY. Errors match os.ErrNotExist where there is no such
+// socket, fs.ErrPermission, and errors.ErrUnsupported where the kernel cannot:
+// protocols other than TCP, UDP and UDPLite; a socket that is only bound; one that
+// it does not find because a BPF program decides who gets its packets.
+func (c *Client) Destroy(ctx context.Context, id ID) error {
+	id, err := id.normal()
+	r := id.request(uapi.SockDestroy)
+	r.flags |= uapi.NLMFAck
+	switch {
+	case err != nil:
+	case id.Protocol != TCP && id.Protocol != UDP && id.Protocol != UDPLite:
+		err = fmt.Errorf("the kernel does not destroy sockets of this protocol: %w", errors.ErrUnsupported)
+	case id.Cookie == 0:
+		err = &invalidError{"an ID without a Cookie could name another socket by the time it is destroyed"}
+	default:
+		err = c.destroy(ctx, &id, &r)
+	}
+	return r.opError("destroy", err)
+}
+
+func (c *Client) destroy(ctx context.Context, id *ID, r *request) error {
+	err := c.ask(ctx, r, ignoreRow)
+	switch {
+	case !missed(err):
+		return err
+	case id.Protocol == TCP && id.Remote.Port() != 0:
+		return c.missing(ctx, id.Protocol)
+	}
+	// The kernel chooses among those who share a port by a hash over both ends,
+	// and only then looks at the cookie.
+	l := lookup{id: *id, dumper: dumper{protocol: id.Protocol}}
+	look := id.request(uapi.SockDiagByFamily)
+	if err := c.lookupInDump(ctx, &look, &l); err != nil {
+		return err
+	}
+	if id.Remote.Port() == 0 && l.socket.State != tcpstate.BoundInactive {
+		for port := 1; port <= 0xffff; port++ {
+			r.sockID.remote = netip.AddrPortFrom(id.Remote.Addr(), uint16(port))
+			if err := c.ask(ctx, r, ignoreRow); !missed(err) {
+				return err
+			}
+		}
+	}
+	return fmt.Errorf("the kernel does not find this socket by its addresses (%v): %w", l.socket.State, errors.ErrUnsupported)
+}
+
+func ignoreRow([]byte) error { return nil }
