@@ -16,16 +16,18 @@ import (
 // away meanwhile.
 //
 // A connection is reset, and its owner's next call fails with ECONNABORTED. A
-// listener stops listening; if its port was bound by number, the port stays bound.
-// A mini-socket (TIME_WAIT, FIN_WAIT2, SYN_RECV) is gone at once. A UDP socket is
-// disconnected, its next call fails with ECONNABORTED, and its port stays bound. The file
-// descriptor stays open in any case.
+// listener stops listening. A mini-socket (TIME_WAIT, FIN_WAIT2, SYN_RECV) is gone
+// at once. A UDP socket is disconnected, and its owner's next call fails with
+// ECONNABORTED. Listeners and UDP sockets keep their port if they were bound to it
+// by number. The file descriptor stays open in any case.
 //
 // It takes CAP_NET_ADMIN over the namespace, and a kernel built with
 // CONFIG_INET_DIAG_DESTROY. Errors match os.ErrNotExist where there is no such
 // socket, fs.ErrPermission, and errors.ErrUnsupported where the kernel cannot:
 // protocols other than TCP, UDP and UDPLite; a socket that is only bound; one that
-// it does not find because a BPF program decides who gets its packets.
+// it does not find by its addresses, because a BPF program decides who gets its
+// packets, or because another UDP socket of its SO_REUSEPORT group was destroyed
+// before and takes them all (seen on wildcard addresses with Linux 6.18).
 func (c *Client) Destroy(ctx context.Context, id ID) error {
 	id, err := id.normal()
 	r := id.request(uapi.SockDestroy)
