@@ -124,6 +124,11 @@ func (c *Client) acquire() (*conn, error) {
 	if cn, err := c.acquireIdle(); cn != nil || err != nil {
 		return cn, err
 	}
+	return c.open()
+}
+
+// open returns a new socket, which is busy.
+func (c *Client) open() (*conn, error) {
 	t, err := c.dial() // without the lock: it may have to enter a namespace
 	if err != nil {
 		if c.closed.Load() {

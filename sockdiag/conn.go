@@ -20,6 +20,12 @@ type transport interface {
 	// SetReadDeadline and Close end a Receive that waits in another goroutine.
 	SetReadDeadline(t time.Time) error
 	Close() error
+
+	// Join, SetReadBuffer, ReadBuffer and Drops are for a Watcher; see nlsock.
+	Join(group uint32) error
+	SetReadBuffer(bytes int) (int, error)
+	ReadBuffer() (int, error)
+	Drops() (uint32, error)
 }
 
 // conn is a transport with its buffers. It serves one request at a time.

@@ -20,6 +20,7 @@ var ErrInterrupted = errors.New("the kernel interrupted the dump: sockets may be
 //
 //   - net.ErrClosed: the Client is closed.
 //   - context.Canceled, context.DeadlineExceeded: the call's context ended.
+//   - os.ErrNotExist: there is no such socket (Lookup, Destroy).
 //   - errors.ErrUnsupported: not Linux, a kernel without sock_diag or without its
 //     handler for the protocol, or a protocol that the library does not know.
 //   - fs.ErrPermission: the kernel asks for a privilege.
@@ -29,7 +30,7 @@ var ErrInterrupted = errors.New("the kernel interrupted the dump: sockets may be
 //     dump or longer than a buffer may grow.
 //   - syscall.Errno: what the kernel answered otherwise.
 type OpError struct {
-	Op       string   // "dial", "dump", "count", "close", "tcp_info", "id"
+	Op       string   // "dial", "dump", "count", "lookup", "destroy", "watch", "close", "tcp_info", "id"
 	Family   Family   // of the request; zero: both, or none
 	Protocol Protocol // of the request; zero: none
 	Err      error    // never nil

@@ -21,6 +21,8 @@ type fakeKernel struct {
 	// answerTo, where it is set, gets the request instead.
 	answerTo func(request []byte) []datagram
 
+	announce []datagram // to who joins a multicast group
+
 	mute    bool          // it does not answer the request that primes a socket
 	dialing chan struct{} // dial waits until it is closed; nil: it does not wait
 	sending chan struct{} // the same for Send
@@ -35,10 +37,11 @@ type fakeKernel struct {
 
 // datagram is one thing that Receive can return.
 type datagram struct {
-	data []byte
-	port uint32
-	size int // what the kernel says the length is; 0: that of data
-	err  error
+	data  []byte
+	port  uint32
+	size  int    // what the kernel says the length is; 0: that of data
+	drops uint32 // how many more were dropped when this is received
+	err   error
 }
 
 func (k *fakeKernel) client(t *testing.T) *Client {
@@ -99,6 +102,8 @@ type fakeSocket struct {
 	expired  bool
 	closed   bool
 	largest  int // buffer that it was read into
+	groups   []uint32
+	drops    uint32
 	received int
 }
 
@@ -153,6 +158,7 @@ func (s *fakeSocket) Receive(b []byte, wait bool) (int, uint32, bool, error) {
 	}
 	d := s.queue[0]
 	s.queue = s.queue[1:]
+	s.drops += d.drops
 	if d.err != nil {
 		return 0, 0, false, d.err
 	}
@@ -167,6 +173,27 @@ func (s *fakeSocket) SetReadDeadline(t time.Time) error {
 	s.expired = !t.IsZero() && t.Before(time.Now())
 	s.changed.Broadcast()
 	return nil
+}
+
+// Join is answered with what the kernel announces.
+func (s *fakeSocket) Join(group uint32) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.groups = append(s.groups, group)
+	if s.kernel.announce != nil && len(s.groups) == 1 {
+		s.queue = append(s.queue, s.kernel.announce...)
+	}
+	return nil
+}
+
+func (s *fakeSocket) SetReadBuffer(bytes int) (int, error) { return bytes, nil }
+func (s *fakeSocket) ReadBuffer() (int, error)             { return 4096, nil }
+
+// Drops is how many datagrams were said to be dropped.
+func (s *fakeSocket) Drops() (uint32, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.drops, nil
 }
 
 func (s *fakeSocket) Close() error {

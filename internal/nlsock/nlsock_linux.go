@@ -1,6 +1,7 @@
 package nlsock
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"unsafe"
 
 	"github.com/mdlayher/netlink"
+	"github.com/seed16c515c6/timewait/internal/sockopt"
 	"golang.org/x/sys/unix"
 )
 
@@ -132,6 +134,42 @@ func (c *Conn) NetNSCookie() (cookie uint64, err error) {
 		return 0, cerr
 	}
 	return cookie, os.NewSyscallError("getsockopt SO_NETNS_COOKIE", err)
+}
+
+// Join makes the socket a member of a multicast group. It needs no privilege.
+func (c *Conn) Join(group uint32) error { return cause(c.nl.JoinGroup(group)) }
+
+// SetReadBuffer sets the bytes that may wait to be read, as the kernel counts them
+// (twice what SO_RCVBUF is told), and returns what it allows: beyond twice
+// net.core.rmem_max only with CAP_NET_ADMIN in the initial user namespace.
+func (c *Conn) SetReadBuffer(bytes int) (int, error) {
+	if err := c.nl.SetReadBuffer((bytes + 1) / 2); err != nil {
+		return 0, cause(err)
+	}
+	return c.ReadBuffer()
+}
+
+// ReadBuffer returns the bytes that may wait to be read, as the kernel counts them.
+func (c *Conn) ReadBuffer() (int, error) {
+	n, err := c.nl.ReadBuffer()
+	return n, cause(err)
+}
+
+// Drops returns how many datagrams the kernel has dropped, because those waiting
+// filled the buffer. It wraps around.
+func (c *Conn) Drops() (uint32, error) {
+	var info [unix.SK_MEMINFO_VARS * 4]byte
+	var n int
+	var err error
+	if cerr := c.rc.Control(func(fd uintptr) {
+		n, err = sockopt.Get(fd, unix.SOL_SOCKET, unix.SO_MEMINFO, info[:])
+	}); cerr != nil {
+		return 0, cerr
+	}
+	if end := 4 * (unix.SK_MEMINFO_DROPS + 1); err == nil && n < end {
+		err = fmt.Errorf("SO_MEMINFO has %d bytes, need %d: %w", n, end, errors.ErrUnsupported)
+	}
+	return binary.NativeEndian.Uint32(info[4*unix.SK_MEMINFO_DROPS:]), err
 }
 
 // Close closes the socket.

@@ -33,6 +33,14 @@ const (
 	SizeofInetDiagMsg   = 72
 )
 
+// Multicast groups (enum sknetlink_groups). The IPv6 ones follow in the same
+// order.
+const (
+	SKNLGrpInetTCPDestroy  = 1
+	SKNLGrpInetUDPDestroy  = 2
+	SKNLGrpInet6TCPDestroy = 3
+)
+
 // Types of the attributes behind a request (INET_DIAG_REQ_*).
 const (
 	InetDiagReqBytecode      = 1
@@ -57,6 +65,7 @@ const (
 	InetDiagSKMemInfo = 7
 	InetDiagShutdown  = 8
 	InetDiagDCTCPInfo = 9
+	InetDiagProtocol  = 10
 	InetDiagSKV6Only  = 11
 	InetDiagPad       = 14 // empty: aligns what follows
 	InetDiagMark      = 15
