@@ -21,6 +21,9 @@ import (
 // ECONNABORTED. Listeners and UDP sockets keep their port if they were bound to it
 // by number. The file descriptor stays open in any case.
 //
+// Linux 5.10 refuses mini-sockets in TIME_WAIT and FIN_WAIT2 (errors.ErrUnsupported)
+// and leaves orphans alone, though it says that all is well. 6.1 does neither.
+//
 // It takes CAP_NET_ADMIN over the namespace, and a kernel built with
 // CONFIG_INET_DIAG_DESTROY. Errors match os.ErrNotExist where there is no such
 // socket, fs.ErrPermission, and errors.ErrUnsupported where the kernel cannot:

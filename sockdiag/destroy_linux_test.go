@@ -17,6 +17,30 @@ import (
 	"github.com/seed16c515c6/timewait/tcpstate"
 )
 
+// destroyRow destroys what a dump found. Linux 5.10 refuses mini-sockets, and does
+// nothing to orphans that are full sockets, though it says that all is well.
+func destroyRow(t *testing.T, c *sockdiag.Client, s *sockdiag.Socket) {
+	t.Helper()
+	r, err := sockdiag.RunningRelease()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, mini := s.TimeWait()
+	orphan := s.Inode == 0 && s.Attrs.Has(sockdiag.AttrShutdown)
+	switch {
+	case r.AtLeast(6, 1) || !mini && !orphan:
+		destroy(t, c, s.ID())
+	case mini:
+		if err := c.Destroy(t.Context(), s.ID()); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("Destroy(%+v): %v", s.ID(), err)
+		}
+	default:
+		if err := c.Destroy(t.Context(), s.ID()); err != nil {
+			t.Errorf("Destroy(%+v): %v", s.ID(), err)
+		}
+	}
+}
+
 func destroy(t *testing.T, c *sockdiag.Client, id sockdiag.ID) {
 	t.Helper()
 	if err := c.Destroy(t.Context(), id); err != nil {
@@ -65,7 +89,7 @@ func destroyAll(t *testing.T, c *sockdiag.Client, made []nstest.Made, state tcps
 		if state == tcpstate.Listen {
 			destroyNoLonger(t, c, s.ID(), state)
 		} else {
-			destroy(t, c, s.ID())
+			destroyRow(t, c, &s)
 		}
 	}
 	return n
@@ -81,7 +105,7 @@ func TestDestroyMiniSocket(t *testing.T) {
 		for _, s := range collect(t, c, sockdiag.Query{Family: sockdiag.Family(family.Number()), States: tcpstate.FinWait2.Set()}) {
 			if _, ok := s.TimeWait(); ok {
 				minis++
-				destroy(t, c, s.ID())
+				destroyRow(t, c, &s)
 			}
 		}
 		if minis == 0 {
