@@ -24,11 +24,11 @@ type MPTCPInfo struct {
 	// AddAddrAcceptedMax is the limit of AddAddrAccepted; 0 as with SubflowsMax.
 	AddAddrAcceptedMax uint8
 
-	Flags    MPTCPFlags
-	Token    uint32 // names the connection on this machine
-	WriteSeq uint64 // data sequence number of the next byte that is written
-	SndUna   uint64 // data sequence number of the first byte not acknowledged
-	RcvNxt   uint64 // data sequence number of the next byte expected
+	Flags    MPTCPFlags // whether it still is MPTCP
+	Token    uint32     // names the connection on this machine
+	WriteSeq uint64     // data sequence number of the next byte that is written
+	SndUna   uint64     // data sequence number of the first byte not acknowledged
+	RcvNxt   uint64     // data sequence number of the next byte expected
 
 	LocalAddrUsed uint8 // local addresses that subflows were made from; MPTCPHasLocalAddr
 	LocalAddrMax  uint8 // endpoints there are to make them from; MPTCPHasLocalAddr

@@ -64,18 +64,18 @@ type SCTPInfo struct {
 // SCTPPath is the primary path of an association (sctpi_p_*).
 type SCTPPath struct {
 	Address           netip.AddrPort // the peer's
-	State             SCTPPathState
-	Cwnd              uint32        // congestion window, in bytes
-	SRTT              uint32        // smoothed round trip, in ticks of the kernel of 1 to 10 ms (CONFIG_HZ), which it does not tell
-	RTO               time.Duration // retransmission timeout, in milliseconds
-	HBInterval        uint32        // time between heartbeats, in ticks like SRTT
-	PathMaxRxt        uint32        // timeouts in a row until the path is given up
-	SACKDelay         time.Duration // how long a SACK may wait, in milliseconds
-	SACKFreq          uint32        // 0: the kernel does not fill it in
-	SSThresh          uint32        // slow start threshold, in bytes
-	PartialBytesAcked uint32        // bytes acknowledged towards the next growth of Cwnd
-	FlightSize        uint32        // bytes in flight
-	Error             uint16        // timeouts in a row
+	State             SCTPPathState  // whether it works
+	Cwnd              uint32         // congestion window, in bytes
+	SRTT              uint32         // smoothed round trip, in ticks of the kernel of 1 to 10 ms (CONFIG_HZ), which it does not tell
+	RTO               time.Duration  // retransmission timeout, in milliseconds
+	HBInterval        uint32         // time between heartbeats, in ticks like SRTT
+	PathMaxRxt        uint32         // timeouts in a row until the path is given up
+	SACKDelay         time.Duration  // how long a SACK may wait, in milliseconds
+	SACKFreq          uint32         // 0: the kernel does not fill it in
+	SSThresh          uint32         // slow start threshold, in bytes
+	PartialBytesAcked uint32         // bytes acknowledged towards the next growth of Cwnd
+	FlightSize        uint32         // bytes in flight
+	Error             uint16         // timeouts in a row
 }
 
 // SCTPOptions is the options of an SCTP socket (sctpi_s_*).
@@ -209,6 +209,13 @@ func (s *Socket) sctp() *SCTPInfo {
 func (s *Socket) fixSCTP(state, timer uint8) {
 	x := s.sctp()
 	s.State = 0
+	switch timer {
+	case 0:
+	case uapi.SCTPTimeoutT3RTX:
+		s.Timer.Kind = TimerRetransmit
+	default:
+		s.Timer.Kind = TimerKind(timer | 0x80) // no name of TCP's
+	}
 	if !s.Attrs.Has(AttrPeers) {
 		x.Endpoint = SCTPEndpointState(state)
 		switch x.Endpoint {
@@ -223,13 +230,6 @@ func (s *Socket) fixSCTP(state, timer uint8) {
 		s.State = tcpstate.Established
 	case SCTPClosed:
 		s.State = tcpstate.Closed
-	}
-	switch timer {
-	case 0:
-	case uapi.SCTPTimeoutT3RTX:
-		s.Timer.Kind = TimerRetransmit
-	default:
-		s.Timer.Kind = TimerKind(timer | 0x80) // no name of TCP's
 	}
 	if s.Family == IPv6 {
 		s.fixSCTPAddresses()
