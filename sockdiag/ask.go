@@ -113,6 +113,8 @@ func (r *request) explain(err error) error {
 	switch {
 	case err == syscall.EPERM && r.typ == uapi.SockDestroy:
 		return fmt.Errorf("it takes CAP_NET_ADMIN over the network namespace: %w", err)
+	case err == syscall.EPERM && r.storages:
+		return fmt.Errorf("BPF storages take CAP_BPF or CAP_SYS_ADMIN in the initial user namespace: %w", err)
 	case err == syscall.EOPNOTSUPP && r.typ == uapi.SockDestroy:
 		return fmt.Errorf("this kernel is built without CONFIG_INET_DIAG_DESTROY, or cannot destroy this socket: %w", err)
 	case err == syscall.ENOENT:

@@ -23,11 +23,10 @@ func TCPInfoOf(c syscall.Conn) (TCPInfo, error) {
 }
 
 // IDOf returns the ID of the program's own socket, with its cookie, of any
-// protocol over IPv4 or IPv6. A TCP socket, such as net.Dial makes, is found among
-// the rows of a dump by it, or by the Cookie alone. An MPTCP one is not: the rows
-// are its TCP subflows, with cookies of their own. What net.Listen returns is MPTCP
-// where the kernel knows that, unless ListenConfig.SetMultipathTCP(false) was
-// called: look for the row with the same Local.
+// protocol over IPv4 or IPv6: what Lookup takes, and what a row of a dump of that
+// Protocol has. What net.Listen returns is an MPTCP socket where the kernel knows
+// that, unless ListenConfig.SetMultipathTCP(false) was called; its TCP subflows are
+// rows with cookies of their own, among which a listener's has the same Local.
 //
 // Errors are as TCPInfoOf's.
 func IDOf(c syscall.Conn) (ID, error) {

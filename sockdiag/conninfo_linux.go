@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/seed16c515c6/timewait/internal/sockopt"
+	"github.com/seed16c515c6/timewait/internal/uapi"
 	"golang.org/x/sys/unix"
 )
 
@@ -63,7 +64,24 @@ func readID(fd uintptr) (ID, error) {
 	if id.Cookie, err = unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_COOKIE); err != nil {
 		return ID{}, os.NewSyscallError("getsockopt SO_COOKIE", err)
 	}
+	if id.Protocol == MPTCP {
+		id.Token = mptcpToken(fd)
+	}
 	return id, nil
+}
+
+// mptcpToken returns the token of an MPTCP socket, and 0 where the kernel does not
+// tell: before Linux 5.16, and of a socket that has fallen back to TCP.
+func mptcpToken(fd uintptr) uint32 {
+	const solMPTCP, mptcpInfo = 284, 1
+	var b [uapi.SizeofMPTCPInfo]byte
+	n, err := sockopt.Get(fd, solMPTCP, mptcpInfo, b[:])
+	if err != nil {
+		return 0
+	}
+	var info MPTCPInfo
+	info.decode(b[:n])
+	return info.Token
 }
 
 func addrPort(sa unix.Sockaddr) netip.AddrPort {

@@ -132,6 +132,7 @@ func TestDecodeShortAttributes(t *testing.T) {
 		uapi.InetDiagMark:      {4, "INET_DIAG_MARK"},
 		uapi.InetDiagClassID:   {4, "INET_DIAG_CLASS_ID"},
 		uapi.InetDiagCgroupID:  {8, "INET_DIAG_CGROUP_ID"},
+		uapi.InetDiagProtocol:  {1, "INET_DIAG_PROTOCOL"},
 	} {
 		for n := range tt.want {
 			_, err := DecodeSocket(TCP, diagMessage(1, 1, 2, 3, attribute(typ, make([]byte, n))))
@@ -210,13 +211,21 @@ func TestCountBy(t *testing.T) {
 func TestStrings(t *testing.T) {
 	for _, tt := range []struct{ got, want string }{
 		{IPv4.String(), "IPv4"}, {IPv6.String(), "IPv6"}, {Family(7).String(), "Family(7)"},
-		{TCP.String(), "TCP"}, {MPTCP.String(), "MPTCP"}, {Protocol(300).String(), "Protocol(300)"},
+		{TCP.String(), "TCP"}, {MPTCP.String(), "MPTCP"}, {UDP.String(), "UDP"},
+		{UDPLite.String(), "UDPLite"}, {Raw.String(), "Raw"}, {SCTP.String(), "SCTP"}, {Protocol(300).String(), "Protocol(300)"},
 		{TimerNone.String(), "none"}, {TimerRetransmit.String(), "retransmit"}, {TimerKeepalive.String(), "keepalive"},
 		{TimerTimeWait.String(), "time-wait"}, {TimerProbe.String(), "probe"}, {TimerDelayedACK.String(), "delayed-ack"},
 		{TimerKind(9).String(), "TimerKind(9)"},
 		{Shutdown(0).String(), "none"}, {ShutdownRecv.String(), "recv"}, {ShutdownSend.String(), "send"},
 		{(ShutdownRecv | ShutdownSend).String(), "recv|send"}, {Shutdown(4).String(), "Shutdown(4)"},
 		{Attrs(0).String(), "none"}, {(AttrTCPInfo | AttrMark | 1<<40).String(), "TCPInfo|Mark|Attr(40)"},
+		{(AttrMPTCPInfo | AttrLocals | AttrPeers | AttrProtocol | AttrBPFStorages).String(), "TCPInfo|Protocol|Locals|Peers|BPFStorages"},
+		{SCTPState(0).String(), "none"}, {SCTPShutdownAckSent.String(), "SHUTDOWN_ACK_SENT"}, {SCTPState(9).String(), "SCTPState(9)"},
+		{SCTPEndpointState(0).String(), "none"}, {SCTPEndpointEstablishing.String(), "ESTABLISHING"}, {SCTPEndpointClosing.String(), "CLOSING"},
+		{SCTPEndpointListening.String(), "LISTENING"}, {SCTPEndpointClosed.String(), "CLOSED"}, {SCTPEndpointState(3).String(), "SCTPEndpointState(3)"},
+		{SCTPPathPotentiallyFailed.String(), "PF"}, {SCTPPathState(0xffff).String(), "SCTPPathState(65535)"},
+		{(SCTPAuth | SCTPInterleave).String(), "Auth|Interleave"}, {MPTCPFlags(1<<31 | 1).String(), "Fallback|MPTCPFlags(31)"},
+		{(MPTCPHasLocalAddr | MPTCPHasLast).String(), "LocalAddr|Last"},
 		{(&OpError{Op: "dump", Protocol: TCP, Family: IPv6, Err: errAny}).Error(), "sockdiag: dump TCP IPv6: any error"},
 		{(&OpError{Op: "dial", Err: errAny}).Error(), "sockdiag: dial: any error"},
 		{(&DecodeError{What: "inet_diag_msg", Len: 3, Want: 72}).Error(), "inet_diag_msg: 3 bytes, need 72"},

@@ -306,6 +306,83 @@ func TestLookupInterface(t *testing.T) {
 	missing(t, c, unbound)
 }
 
+// listenMPTCP opens an MPTCP listener, or skips.
+func listenMPTCP(t *testing.T, address string) *net.TCPListener {
+	t.Helper()
+	var config net.ListenConfig
+	config.SetMultipathTCP(true)
+	l, err := config.Listen(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	if idOf(t, l.(*net.TCPListener)).Protocol != sockdiag.MPTCP {
+		nstest.Skip(t, "MPTCP")
+	}
+	return l.(*net.TCPListener)
+}
+
+// dialMPTCP connects to the listener, and returns both ends.
+func dialMPTCP(t *testing.T, l *net.TCPListener) (client, server *net.TCPConn) {
+	t.Helper()
+	var dialer net.Dialer
+	dialer.SetMultipathTCP(true)
+	c, err := dialer.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	server, err = l.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	return c.(*net.TCPConn), server
+}
+
+// An MPTCP socket is found by its token, which is all that the kernel looks at, and
+// by its addresses; and its token leads to its subflow.
+func TestLookupMPTCP(t *testing.T) {
+	nstest.RequireNamespace(t)
+	c := dial(t)
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		l := listenMPTCP(t, address)
+		client, server := dialMPTCP(t, l)
+		finds(t, c, idOf(t, l))
+		for _, conn := range []*net.TCPConn{client, server} {
+			id := idOf(t, conn)
+			finds(t, c, id)
+			s, err := c.Lookup(t.Context(), id, sockdiag.AttrMPTCPInfo)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if id.Token != 0 && s.Extra.MPTCP.Token != id.Token {
+				t.Errorf("token %#x, getsockopt says %#x", s.Extra.MPTCP.Token, id.Token)
+			}
+			full := s.ID()
+			if full.Token == 0 {
+				t.Fatalf("no token: %+v", s.Extra.MPTCP)
+			}
+			finds(t, c, full)
+			only := sockdiag.ID{Protocol: sockdiag.MPTCP, Token: full.Token}
+			if s, err := c.Lookup(t.Context(), only, 0); err != nil || s.Cookie != full.Cookie {
+				t.Errorf("by token alone: %+v, error %v", s.ID(), err)
+			}
+			other := full
+			other.Cookie++
+			missing(t, c, other)
+			only.Token++
+			missing(t, c, only)
+			subflow := full
+			subflow.Protocol, subflow.Cookie, subflow.Token = sockdiag.TCP, 0, 0
+			s, err = c.Lookup(t.Context(), subflow, sockdiag.AttrULPInfo)
+			if err != nil || s.Extra == nil || s.Extra.ULP.MPTCP.TokenLocal != full.Token {
+				t.Errorf("subflow: %+v, error %v; want token %#x", s.Extra, err, full.Token)
+			}
+		}
+	}
+}
+
 // 400 keys make a reply of 40 KB, longer than the buffer and than any batch.
 func TestLookupLongReply(t *testing.T) {
 	nstest.RequireNamespace(t)

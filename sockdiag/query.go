@@ -140,6 +140,7 @@ func (q *Query) request() request {
 	r := request{
 		typ: uapi.SockDiagByFamily, flags: uapi.NLMFRequest | uapi.NLMFDump,
 		family: q.Family, protocol: q.protocol(), extension: q.Attrs.extension(), states: q.states(),
+		storages: q.Attrs.Has(AttrBPFStorages),
 	}
 	if q.Family == 0 {
 		r.typ = uapi.TCPDiagGetSock

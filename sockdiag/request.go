@@ -19,6 +19,7 @@ type request struct {
 	rawProto   uint8 // of the raw socket to find; zero: any
 	extension  uint8 // idiag_ext
 	states     tcpstate.Set
+	storages   bool   // tell of BPF storages, of all maps; dumps only
 	sockID     sockID // a dump looks at its ports only, where they are not zero
 }
 
@@ -63,6 +64,9 @@ func (r *request) append(b []byte, seq uint32) []byte {
 	if r.protocol > 0xff || r.typ == uapi.TCPDiagGetSock && r.protocol != TCP {
 		b = appendAttrHeader(b, uapi.InetDiagReqProtocol, 4)
 		b = ne.AppendUint32(b, uint32(r.protocol))
+	}
+	if r.storages {
+		b = appendAttrHeader(b, uapi.InetDiagReqSKBPFStorages, 0) // a nest without maps: all of them
 	}
 	putHeader(b[start:], r.typ, r.flags, seq)
 	return b

@@ -225,13 +225,13 @@ func enumString[T ~uint8 | ~uint16](v T, typ string, names ...string) string {
 }
 
 // setString joins the names of the bits of v; one without a name is "Type(3)".
-func setString[T ~uint8 | ~uint16](v T, typ string, names ...string) string {
+func setString[T ~uint8 | ~uint16 | ~uint32](v T, typ string, names ...string) string {
 	if v == 0 {
 		return "none"
 	}
 	var s []string
 	for ; v != 0; v &= v - 1 {
-		s = append(s, enumString(uint8(bits.TrailingZeros16(uint16(v))), typ, names...))
+		s = append(s, enumString(uint8(bits.TrailingZeros32(uint32(v))), typ, names...))
 	}
 	return strings.Join(s, "|")
 }

@@ -1,9 +1,14 @@
 package sockdiag
 
 import (
+	"encoding/binary"
 	"errors"
 	"io/fs"
+	"net/netip"
+	"reflect"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed16c515c6/timewait/internal/btf"
 	"github.com/seed16c515c6/timewait/internal/nstest"
@@ -16,7 +21,7 @@ import (
 func diagTypes(t *testing.T) (specs []*btf.Spec) {
 	t.Helper()
 	specs = append(specs, kernelTypes(t))
-	for _, module := range []string{"inet_diag", "tcp_diag"} {
+	for _, module := range []string{"inet_diag", "tcp_diag", "tls", "sctp"} {
 		spec, err := btf.LoadModule(module)
 		switch {
 		case err == nil:
@@ -39,11 +44,26 @@ func lookUp[T any](t *testing.T, specs []*btf.Spec, get func(*btf.Spec, string) 
 	return found, err
 }
 
+// optional is the part of the kernel that the enumerator is of, if a kernel may be
+// built without it. That is nothing which the machine lacks, so that TIMEWAIT_REQUIRE
+// has no say in it. The kernels that internal/kernels boots have them all.
+func optional(enumerator string) string {
+	for _, part := range []string{"MPTCP", "SCTP", "TLS"} {
+		if strings.HasPrefix(enumerator, part+"_") {
+			return part
+		}
+	}
+	return ""
+}
+
 // The numbers of the wire are those of the running kernel.
 func TestKernelEnumerators(t *testing.T) {
 	specs := diagTypes(t)
-	// The state of bound-only sockets and the newest timer are not in every kernel.
-	young := map[string]bool{"TCP_BOUND_INACTIVE": !mustRunningRelease(t).AtLeast(6, 8), "IDIAG_TIMER_DELACK": !mustRunningRelease(t).AtLeast(7, 1)}
+	// The state of bound-only sockets, the newest timer and some of TLS are not in
+	// every kernel.
+	before := func(major, minor int) bool { return !mustRunningRelease(t).AtLeast(major, minor) }
+	young := map[string]bool{"TCP_BOUND_INACTIVE": before(6, 8), "IDIAG_TIMER_DELACK": before(7, 1),
+		"TLS_INFO_ZC_RO_TX": before(5, 19), "TLS_INFO_RX_NO_PAD": before(6, 0), "TLS_INFO_TX_MAX_PAYLOAD_LEN": before(6, 19)}
 	for name, ours := range map[string]int64{
 		"TCP_ESTABLISHED": int64(tcpstate.Established), "TCP_SYN_SENT": int64(tcpstate.SynSent), "TCP_SYN_RECV": int64(tcpstate.SynRecv),
 		"TCP_FIN_WAIT1": int64(tcpstate.FinWait1), "TCP_FIN_WAIT2": int64(tcpstate.FinWait2), "TCP_TIME_WAIT": int64(tcpstate.TimeWait),
@@ -57,7 +77,31 @@ func TestKernelEnumerators(t *testing.T) {
 		"INET_DIAG_CGROUP_ID": uapi.InetDiagCgroupID, "INET_DIAG_VEGASINFO": uapi.InetDiagVegasInfo,
 		"INET_DIAG_DCTCPINFO": uapi.InetDiagDCTCPInfo, "INET_DIAG_SKV6ONLY": uapi.InetDiagSKV6Only, "INET_DIAG_PAD": uapi.InetDiagPad,
 		"INET_DIAG_BBRINFO": uapi.InetDiagBBRInfo, "INET_DIAG_MD5SIG": uapi.InetDiagMD5Sig, "INET_DIAG_ULP_INFO": uapi.InetDiagULPInfo,
-		"INET_DIAG_SOCKOPT": uapi.InetDiagSockOpt,
+		"INET_DIAG_SOCKOPT": uapi.InetDiagSockOpt, "INET_DIAG_PROTOCOL": uapi.InetDiagProtocol, "INET_DIAG_LOCALS": uapi.InetDiagLocals,
+		"INET_DIAG_PEERS": uapi.InetDiagPeers, "INET_DIAG_SK_BPF_STORAGES": uapi.InetDiagSKBPFStorages,
+
+		"INET_ULP_INFO_NAME": uapi.ULPInfoName, "INET_ULP_INFO_TLS": uapi.ULPInfoTLS, "INET_ULP_INFO_MPTCP": uapi.ULPInfoMPTCP,
+		"TLS_INFO_VERSION": uapi.TLSInfoVersion, "TLS_INFO_CIPHER": uapi.TLSInfoCipher, "TLS_INFO_TXCONF": uapi.TLSInfoTXConf,
+		"TLS_INFO_RXCONF": uapi.TLSInfoRXConf, "TLS_INFO_ZC_RO_TX": uapi.TLSInfoZCROTX, "TLS_INFO_RX_NO_PAD": uapi.TLSInfoRXNoPad,
+		"TLS_INFO_TX_MAX_PAYLOAD_LEN":  uapi.TLSInfoTXMaxPayloadLen,
+		"MPTCP_SUBFLOW_ATTR_TOKEN_REM": uapi.SubflowTokenRem, "MPTCP_SUBFLOW_ATTR_TOKEN_LOC": uapi.SubflowTokenLoc,
+		"MPTCP_SUBFLOW_ATTR_RELWRITE_SEQ": uapi.SubflowRelWrite, "MPTCP_SUBFLOW_ATTR_MAP_SEQ": uapi.SubflowMapSeq,
+		"MPTCP_SUBFLOW_ATTR_MAP_SFSEQ": uapi.SubflowMapSFSeq, "MPTCP_SUBFLOW_ATTR_SSN_OFFSET": uapi.SubflowSSNOffset,
+		"MPTCP_SUBFLOW_ATTR_MAP_DATALEN": uapi.SubflowMapDataLen, "MPTCP_SUBFLOW_ATTR_FLAGS": uapi.SubflowFlags,
+		"MPTCP_SUBFLOW_ATTR_ID_REM": uapi.SubflowIDRem, "MPTCP_SUBFLOW_ATTR_ID_LOC": uapi.SubflowIDLoc,
+		"SK_DIAG_BPF_STORAGE": uapi.SKDiagBPFStorage, "SK_DIAG_BPF_STORAGE_MAP_ID": uapi.SKDiagBPFStorageMapID,
+		"SK_DIAG_BPF_STORAGE_MAP_VALUE": uapi.SKDiagBPFStorageMapValue,
+
+		// Those of an SCTPState are one more.
+		"SCTP_STATE_CLOSED": int64(SCTPClosed) - 1, "SCTP_STATE_COOKIE_WAIT": int64(SCTPCookieWait) - 1,
+		"SCTP_STATE_COOKIE_ECHOED": int64(SCTPCookieEchoed) - 1, "SCTP_STATE_ESTABLISHED": int64(SCTPEstablished) - 1,
+		"SCTP_STATE_SHUTDOWN_PENDING": int64(SCTPShutdownPending) - 1, "SCTP_STATE_SHUTDOWN_SENT": int64(SCTPShutdownSent) - 1,
+		"SCTP_STATE_SHUTDOWN_RECEIVED": int64(SCTPShutdownReceived) - 1, "SCTP_STATE_SHUTDOWN_ACK_SENT": int64(SCTPShutdownAckSent) - 1,
+		"SCTP_SS_CLOSED": int64(SCTPEndpointClosed), "SCTP_SS_LISTENING": int64(SCTPEndpointListening),
+		"SCTP_SS_ESTABLISHING": int64(SCTPEndpointEstablishing), "SCTP_SS_ESTABLISHED": int64(SCTPEndpointEstablished),
+		"SCTP_SS_CLOSING": int64(SCTPEndpointClosing), "SCTP_EVENT_TIMEOUT_T3_RTX": uapi.SCTPTimeoutT3RTX,
+		"SCTP_INACTIVE": int64(SCTPPathInactive), "SCTP_PF": int64(SCTPPathPotentiallyFailed),
+		"SCTP_ACTIVE": int64(SCTPPathActive), "SCTP_UNCONFIRMED": int64(SCTPPathUnconfirmed),
 
 		"IDIAG_TIMER_DELACK": uapi.TimerDelACK,
 	} {
@@ -65,6 +109,8 @@ func TestKernelEnumerators(t *testing.T) {
 			theirs, err := lookUp(t, specs, (*btf.Spec).Enumerator, name)
 			switch {
 			case errors.Is(err, btf.ErrNotFound) && young[name]:
+			case errors.Is(err, btf.ErrNotFound) && optional(name) != "":
+				t.Skipf("missing: %s in this kernel: %v", optional(name), err)
 			case errors.Is(err, btf.ErrNotFound) && len(specs) == 1:
 				nstest.Skip(t, "the BTF of modules, of Linux 5.11: %v", err)
 			case err != nil:
@@ -119,5 +165,138 @@ func TestKernelStructures(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Every member of the kernel's struct mptcp_info ends up in its field and in no
+// other, and those of newer kernels are known to be missing.
+func TestKernelMPTCPInfo(t *testing.T) {
+	layout, err := lookUp(t, diagTypes(t), (*btf.Spec).Struct, "mptcp_info")
+	if errors.Is(err, btf.ErrNotFound) {
+		t.Skipf("missing: MPTCP in this kernel: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ms := time.Millisecond
+	fields := map[string]struct {
+		is1 MPTCPInfo
+		of  MPTCPFields
+	}{
+		"mptcpi_subflows": {MPTCPInfo{Subflows: 1}, 0}, "mptcpi_add_addr_signal": {MPTCPInfo{AddAddrSignal: 1}, 0},
+		"mptcpi_add_addr_accepted": {MPTCPInfo{AddAddrAccepted: 1}, 0}, "mptcpi_subflows_max": {MPTCPInfo{SubflowsMax: 1}, 0},
+		"mptcpi_add_addr_signal_max":   {MPTCPInfo{AddAddrSignalMax: 1}, 0},
+		"mptcpi_add_addr_accepted_max": {MPTCPInfo{AddAddrAcceptedMax: 1}, 0}, "mptcpi_flags": {MPTCPInfo{Flags: MPTCPFallback}, 0},
+		"mptcpi_token": {MPTCPInfo{Token: 1}, 0}, "mptcpi_write_seq": {MPTCPInfo{WriteSeq: 1}, 0}, "mptcpi_snd_una": {MPTCPInfo{SndUna: 1}, 0},
+		"mptcpi_rcv_nxt":         {MPTCPInfo{RcvNxt: 1}, 0},
+		"mptcpi_local_addr_used": {MPTCPInfo{LocalAddrUsed: 1}, MPTCPHasLocalAddr}, "mptcpi_local_addr_max": {MPTCPInfo{LocalAddrMax: 1}, MPTCPHasLocalAddr},
+		"mptcpi_csum_enabled":  {MPTCPInfo{CsumEnabled: true}, MPTCPHasLocalAddr},
+		"mptcpi_retransmits":   {MPTCPInfo{Retransmits: 1}, MPTCPHasTraffic},
+		"mptcpi_bytes_retrans": {MPTCPInfo{BytesRetrans: 1}, MPTCPHasTraffic}, "mptcpi_bytes_sent": {MPTCPInfo{BytesSent: 1}, MPTCPHasTraffic},
+		"mptcpi_bytes_received": {MPTCPInfo{BytesReceived: 1}, MPTCPHasTraffic}, "mptcpi_bytes_acked": {MPTCPInfo{BytesAcked: 1}, MPTCPHasTraffic},
+		"mptcpi_subflows_total":    {MPTCPInfo{SubflowsTotal: 1}, MPTCPHasSubflowsTotal},
+		"mptcpi_endp_laminar_max":  {MPTCPInfo{EndpLaminarMax: 1}, MPTCPHasSubflowsTotal},
+		"mptcpi_endp_fullmesh_max": {MPTCPInfo{EndpFullmeshMax: 1}, MPTCPHasSubflowsTotal},
+		"mptcpi_last_data_sent":    {MPTCPInfo{LastDataSent: ms}, MPTCPHasLast}, "mptcpi_last_data_recv": {MPTCPInfo{LastDataRecv: ms}, MPTCPHasLast},
+		"mptcpi_last_ack_recv": {MPTCPInfo{LastAckRecv: ms}, MPTCPHasLast},
+	}
+	var sent MPTCPFields
+	eachMember(t, layout, uapi.SizeofMPTCPInfo, func(name string, b []byte, _ uint32) {
+		want, known := fields[name]
+		if !known {
+			t.Errorf("%s is not known", name)
+			return
+		}
+		sent |= want.of
+		var got MPTCPInfo
+		got.decode(b)
+		if !got.Has(want.of) {
+			t.Errorf("%s: sent %v, without %v", name, got.Sent, want.of)
+		}
+		got.Sent = 0
+		if got != want.is1 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	})
+	var all MPTCPInfo
+	if all.decode(make([]byte, layout.Size)); all.Sent != sent {
+		t.Errorf("%d bytes: sent %v, the kernel has %v", layout.Size, all.Sent, sent)
+	}
+}
+
+// Every member of the kernel's struct sctp_info ends up in its field and in no other.
+func TestKernelSCTPInfo(t *testing.T) {
+	layout, err := lookUp(t, diagTypes(t), (*btf.Spec).Struct, "sctp_info")
+	if errors.Is(err, btf.ErrNotFound) {
+		t.Skipf("missing: SCTP in this kernel: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if layout.Size < uapi.SizeofSCTPInfo {
+		t.Errorf("it has %d bytes, here %d", layout.Size, uapi.SizeofSCTPInfo)
+	}
+	path := func(p SCTPPath) SCTPInfo { return SCTPInfo{Primary: p} }
+	option := func(o SCTPOptions) SCTPInfo { return SCTPInfo{Options: o} }
+	fields := map[string]SCTPInfo{
+		"sctpi_state": {}, // it is in the header, too
+		"sctpi_tag":   {Tag: 1}, "sctpi_rwnd": {Rwnd: 1}, "sctpi_unackdata": {UnackData: 1}, "sctpi_penddata": {PendData: 1},
+		"sctpi_instrms": {InStrms: 1}, "sctpi_outstrms": {OutStrms: 1}, "sctpi_fragmentation_point": {FragmentationPoint: 1},
+		"sctpi_inqueue": {InQueue: 1}, "sctpi_outqueue": {OutQueue: 1}, "sctpi_overall_error": {OverallError: 1}, "sctpi_max_burst": {MaxBurst: 1},
+		"sctpi_maxseg": {MaxSeg: 1}, "sctpi_peer_rwnd": {PeerRwnd: 1}, "sctpi_peer_tag": {PeerTag: 1}, "sctpi_peer_capable": {PeerCapable: SCTPAuth},
+		"sctpi_peer_sack": {PeerSACK: 1},
+
+		"sctpi_isacks": {ISACKs: 1}, "sctpi_osacks": {OSACKs: 1}, "sctpi_opackets": {OPackets: 1}, "sctpi_ipackets": {IPackets: 1},
+		"sctpi_rtxchunks": {RtxChunks: 1}, "sctpi_outofseqtsns": {OutOfSeqTSNs: 1}, "sctpi_idupchunks": {IDupChunks: 1}, "sctpi_gapcnt": {GapCnt: 1},
+		"sctpi_ouodchunks": {OUODChunks: 1}, "sctpi_iuodchunks": {IUODChunks: 1}, "sctpi_oodchunks": {OODChunks: 1}, "sctpi_iodchunks": {IODChunks: 1},
+		"sctpi_octrlchunks": {OCtrlChunks: 1}, "sctpi_ictrlchunks": {ICtrlChunks: 1},
+
+		"sctpi_p_address": path(SCTPPath{Address: netip.MustParseAddrPort("192.0.2.1:80")}),
+		"sctpi_p_state":   path(SCTPPath{State: SCTPPathPotentiallyFailed}), "sctpi_p_cwnd": path(SCTPPath{Cwnd: 1}), "sctpi_p_srtt": path(SCTPPath{SRTT: 1}),
+		"sctpi_p_rto": path(SCTPPath{RTO: time.Millisecond}), "sctpi_p_hbinterval": path(SCTPPath{HBInterval: 1}), "sctpi_p_pathmaxrxt": path(SCTPPath{PathMaxRxt: 1}),
+		"sctpi_p_sackdelay": path(SCTPPath{SACKDelay: time.Millisecond}), "sctpi_p_sackfreq": path(SCTPPath{SACKFreq: 1}),
+		"sctpi_p_ssthresh": path(SCTPPath{SSThresh: 1}), "sctpi_p_partial_bytes_acked": path(SCTPPath{PartialBytesAcked: 1}),
+		"sctpi_p_flight_size": path(SCTPPath{FlightSize: 1}), "sctpi_p_error": path(SCTPPath{Error: 1}),
+
+		"sctpi_s_autoclose": option(SCTPOptions{Autoclose: time.Second}), "sctpi_s_adaptation_ind": option(SCTPOptions{AdaptationInd: 1}),
+		"sctpi_s_pd_point": option(SCTPOptions{PDPoint: 1}), "sctpi_s_nodelay": option(SCTPOptions{NoDelay: true}),
+		"sctpi_s_disable_fragments": option(SCTPOptions{DisableFragments: true}), "sctpi_s_v4mapped": option(SCTPOptions{V4Mapped: true}),
+		"sctpi_s_frag_interleave": option(SCTPOptions{FragInterleave: 1}), "sctpi_s_type": option(SCTPOptions{Type: 1}),
+	}
+	eachMember(t, layout, uapi.SizeofSCTPInfo, func(name string, b []byte, at uint32) {
+		want, known := fields[name]
+		if !known {
+			t.Errorf("%s is not known", name)
+			return
+		}
+		if name == "sctpi_p_address" {
+			ne.PutUint16(b[at:], uapi.AFInet)
+			binary.BigEndian.PutUint16(b[at+2:], 80)
+			copy(b[at+4:], []byte{192, 0, 2, 1})
+		}
+		var got SCTPInfo
+		if got.decode(b); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	})
+}
+
+// eachMember calls f with every member of a structure but the reserved ones, with where
+// it is, and with such a structure in which that member is 1 and the others 0.
+func eachMember(t *testing.T, layout btf.Struct, known uint32, f func(name string, b []byte, at uint32)) {
+	t.Helper()
+	for _, m := range layout.Members {
+		switch {
+		case strings.Contains(m.Name, "reserved"):
+			continue
+		case m.Offset/8 >= known:
+			t.Logf("this kernel's %s has more than is known here: %+v", layout.Name, m)
+			continue
+		}
+		b := make([]byte, layout.Size)
+		if m.Size <= 8 {
+			putMember(b, m, 1)
+		}
+		f(m.Name, b, m.Offset/8)
 	}
 }
