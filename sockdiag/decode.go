@@ -3,6 +3,8 @@ package sockdiag
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -14,21 +16,25 @@ import (
 
 // DecodeSocket decodes the payload of one reply of protocol p (zero: TCP): a struct
 // inet_diag_msg and its attributes, in the byte order of this machine. It is for
-// replies that came another way than through a Client. Other protocols give their
-// attributes other meanings, and are errors.ErrUnsupported. The state is as the
-// kernel sent it: a bound-only socket is Closed here, because the request that
-// would tell is not.
+// replies that came another way than through a Client. The protocol is not in the
+// reply, and some attributes and states mean something else under another; one that
+// the kernel has no such replies for is errors.ErrUnsupported. The state is as the
+// kernel sent it, SCTP's apart: a bound-only socket is Closed here, because the
+// request that would tell is not.
 //
 // Unknown attributes, states and timers are no errors, nor is a structure that is
 // longer than this library knows; bytes that are cut short are a *DecodeError.
 // Nothing in the Socket refers to payload.
 func DecodeSocket(p Protocol, payload []byte) (Socket, error) {
-	q := Query{Protocol: p}
-	if err := q.check(); err != nil {
-		return Socket{}, err
+	switch p {
+	case 0:
+		p = TCP
+	case TCP, UDP, UDPLite, Raw, SCTP, MPTCP:
+	default:
+		return Socket{}, fmt.Errorf("sockets of %v: %w", p, errors.ErrUnsupported)
 	}
 	var s Socket
-	if err := s.decode(q.protocol(), payload, true); err != nil {
+	if err := s.decode(p, payload, true); err != nil {
 		return Socket{}, err
 	}
 	return s, nil
@@ -39,8 +45,14 @@ func (s *Socket) decode(p Protocol, b []byte, keepUnknown bool) error {
 	if len(b) < uapi.SizeofInetDiagMsg {
 		return &DecodeError{What: "inet_diag_msg", Len: len(b), Want: uapi.SizeofInetDiagMsg}
 	}
-	s.Family, s.Protocol, s.State = Family(b[0]), p, tcpstate.State(b[1])
-	s.Timer = Timer{Kind: TimerKind(b[2]), Retransmits: b[3], Expires: expires(ne.Uint32(b[52:]))}
+	if s.Protocol != p {
+		*s = Socket{Protocol: p} // what clear looks at means something else
+	}
+	s.Family, s.State = Family(b[0]), tcpstate.State(b[1])
+	s.Timer = Timer{Kind: TimerKind(b[2]), Retransmits: b[3]}
+	if s.Timer.Kind != TimerNone { // or kernels before 5.17 leave something there
+		s.Timer.Expires = expires(ne.Uint32(b[52:]))
+	}
 	sport, dport := binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:])
 	if s.Family == IPv4 {
 		s.Local = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[8:])), sport)
@@ -54,7 +66,13 @@ func (s *Socket) decode(p Protocol, b []byte, keepUnknown bool) error {
 	s.Cookie = uint64(ne.Uint32(b[44:])) | uint64(ne.Uint32(b[48:]))<<32
 	s.RecvQueue, s.SendQueue = ne.Uint32(b[56:]), ne.Uint32(b[60:])
 	s.UID, s.Inode = ne.Uint32(b[64:]), ne.Uint32(b[68:])
-	return s.decodeAttrs(b[uapi.SizeofInetDiagMsg:], keepUnknown)
+	if err := s.decodeAttrs(b[uapi.SizeofInetDiagMsg:], keepUnknown); err != nil {
+		return err
+	}
+	if p == SCTP {
+		s.fixSCTP(b[1], b[2])
+	}
+	return nil
 }
 
 // expires is idiag_expires. Old kernels let a timer that is overdue wrap around.
@@ -129,7 +147,7 @@ func (s *Socket) decodeAttr(typ uint16, b []byte) (known bool, err error) {
 	case uapi.InetDiagMemInfo:
 		err = s.MemInfo.decode(b)
 	case uapi.InetDiagInfo:
-		s.TCPInfo.decode(b)
+		return s.decodeInfo(b), nil
 	case uapi.InetDiagCong:
 		s.Congestion = congestionName(s.Congestion, b)
 	case uapi.InetDiagTOS:
@@ -154,6 +172,12 @@ func (s *Socket) decodeAttr(typ uint16, b []byte) (known bool, err error) {
 		s.V6Only = only != 0
 	case uapi.InetDiagBBRInfo:
 		err = s.BBR.decode(b)
+	case uapi.InetDiagProtocol:
+		// Of others, it is what the caller knows.
+		var protocol uint8
+		if err = loadUint8(&protocol, "INET_DIAG_PROTOCOL", b); s.Protocol == Raw {
+			s.RawProtocol = protocol
+		}
 	// What follows is for few sockets, and costs each an Extra.
 	case uapi.InetDiagVegasInfo:
 		err = s.extra().Vegas.decode(b)
@@ -163,11 +187,35 @@ func (s *Socket) decodeAttr(typ uint16, b []byte) (known bool, err error) {
 		err = s.extra().ULP.decode(b)
 	case uapi.InetDiagMD5Sig:
 		s.extra().MD5Keys, err = decodeMD5Keys(b)
+	case uapi.InetDiagLocals:
+		s.sctp().Locals, err = decodeAddresses("INET_DIAG_LOCALS", b)
+	case uapi.InetDiagPeers:
+		s.sctp().Peers, err = decodeAddresses("INET_DIAG_PEERS", b)
+	case uapi.InetDiagSKBPFStorages:
+		s.extra().BPFStorages, err = decodeBPFStorages(b)
 	case uapi.InetDiagPad:
 	default:
 		return false, nil
 	}
 	return true, err
+}
+
+// decodeInfo decodes what the protocol tells of itself. Those that do not are not
+// known to.
+func (s *Socket) decodeInfo(b []byte) (known bool) {
+	switch s.Protocol {
+	case TCP:
+		s.TCPInfo.decode(b)
+	case MPTCP:
+		x := s.extra()
+		x.MPTCP = new(MPTCPInfo)
+		x.MPTCP.decode(b)
+	case SCTP:
+		s.sctp().decode(b)
+	default:
+		return false
+	}
+	return true
 }
 
 // clear zeroes what the row before had and this one has not.
@@ -213,6 +261,9 @@ func (s *Socket) clear(gone Attrs) {
 	}
 	if gone&AttrBBRInfo != 0 {
 		s.BBR = BBRInfo{}
+	}
+	if gone&AttrProtocol != 0 {
+		s.RawProtocol = 0
 	}
 }
 

@@ -18,6 +18,10 @@ type Extra struct {
 	ULP     ULPInfo   // AttrULPInfo
 	MD5Keys []MD5Key  // AttrMD5Keys
 
+	MPTCP       *MPTCPInfo   // AttrMPTCPInfo, of MPTCP sockets; nil without
+	SCTP        *SCTPInfo    // of SCTP sockets, which all have it; nil of others
+	BPFStorages []BPFStorage // AttrBPFStorages
+
 	// Unknown holds the attributes that this library has no field for, in the
 	// order in which they came. It is filled in for those who ask for it with
 	// AttrUnknown.

@@ -705,8 +705,8 @@ func TestBadArguments(t *testing.T) {
 	if len(k.requests) != 0 {
 		t.Error("a bad query was sent")
 	}
-	if _, err := DecodeSocket(17, diagMessage(1, 1, 2, 3)); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("DecodeSocket of UDP: %v", err)
+	if _, err := DecodeSocket(33, diagMessage(1, 1, 2, 3)); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("DecodeSocket of DCCP: %v", err)
 	}
 	if s, err := DecodeSocket(0, diagMessage(1, 1, 2, 3)); s.Protocol != TCP || err != nil {
 		t.Errorf("DecodeSocket of protocol 0: %v, %v", s.Protocol, err)

@@ -18,11 +18,11 @@ import "time"
 //
 // So is the timer, if one runs: {"kind":"retransmit","retrans":2,"expires_ms":840}.
 //
-// What else is there is what the kernel sent, so that a value that is missing can be
-// told from a zero. Each attribute (Socket.Attrs) has the kernel's name, INET_DIAG_*
+// What else is there is what the kernel sent: a value that is missing can be told
+// from a zero. Each attribute (Socket.Attrs) has the kernel's name, INET_DIAG_*
 // in small letters:
 //
-//	tcp_info             TCPInfo: see its MarshalJSON
+//	tcp_info             of TCP sockets: see TCPInfo.MarshalJSON
 //	meminfo              rmem, wmem, fmem, tmem
 //	skmeminfo            rmem_alloc, rcvbuf, wmem_alloc, sndbuf, fwd_alloc, wmem_queued,
 //	                     optmem, backlog, drops
@@ -41,8 +41,19 @@ import "time"
 //	    mptcp            token_rem, token_loc, relwrite_seq, map_seq (a string), map_sfseq,
 //	                     ssn_offset, map_datalen, flags, id_rem, id_loc
 //	md5sig               [{"peers":"192.0.2.0/24"}]: the keys are left out
+//	sk_bpf_storages      [{"map_id":1,"map_value":"AQI="}], in base64
+//	raw_protocol         the INET_DIAG_PROTOCOL of raw sockets, a number
+//	mptcp_info           of MPTCP sockets: the kernel's names without mptcpi_, and
+//	                     last_data_sent_ms, last_data_recv_ms, last_ack_recv_ms; flags is
+//	                     "Fallback|RemoteKey", and write_seq, snd_una, rcv_nxt are strings
+//	locals, peers        ["192.0.2.1:5000","192.0.2.2:5000"], of SCTP sockets
+//	sctp_info            of SCTP sockets: the kernel's names without sctpi_, and
+//	                     p_srtt_ticks, p_rto_ms, p_hbinterval_ticks, p_sackdelay_ms,
+//	                     s_autoclose_s; peer_capable is "Auth|IPv4", p_state "ACTIVE"
 //	unknown              [{"type":40,"data":"AQI="}]: Extra.Unknown, in base64
 //	other_attrs          "Attr(40)": of Attrs what none of the others tells
+//
+// An SCTP socket has sctp_state or sctp_endpoint, "COOKIE_WAIT" or "LISTENING".
 //
 // The members are named after the kernel's too, and mean what the fields of the
 // struct say. Times are integers, in the kernel's unit, which their name ends with.
@@ -52,9 +63,9 @@ import "time"
 //
 // Numbers of 64 bits that count something are JSON numbers: it takes nine petabytes
 // to bring one to where JavaScript and jq round it. Those that may be any number
-// (cookie, cgroup_id, map_seq) are strings of decimal digits.
+// (cookie, cgroup_id, and sequence numbers) are strings of decimal digits.
 //
-// Raw bytes (unknown, and accecn of tcp_info) are in the byte order of the machine
+// Raw bytes (unknown, map_value, and accecn of tcp_info) are in the byte order of the machine
 // whose kernel sent them. TCP-MD5 keys are never written.
 //
 // The structs within a Socket, other than TCPInfo, have no JSON form of their own.
@@ -107,26 +118,22 @@ func (s *Socket) json(j *jsonCodec) {
 		j.duration("expires_ms", &s.Timer.Expires, time.Millisecond)
 		j.end()
 	}
-	if s.jsonHas(j, "tcp_info", AttrTCPInfo) && j.object("tcp_info", true) {
-		s.TCPInfo.json(j)
-		j.end()
+	switch s.Protocol {
+	case UDP, UDPLite, Raw, SCTP, MPTCP: // INET_DIAG_INFO is something else, or nothing
+	default:
+		if s.jsonHas(j, "tcp_info", AttrTCPInfo) && j.object("tcp_info", true) {
+			s.TCPInfo.json(j)
+			j.end()
+		}
 	}
 	s.jsonAttrs(j)
-	if j.reading {
-		s.extra()
-	}
-	if s.Extra != nil {
-		s.Extra.json(j, &s.Attrs)
-	}
-	if j.reading && s.Attrs&extraAttrs == 0 {
-		s.Extra = nil
-	}
+	s.jsonExtra(j)
 	s.jsonOther(j)
 }
 
 // jsonHas reports whether the attribute is there.
 func (s *Socket) jsonHas(j *jsonCodec, name string, attr Attrs) bool {
-	return jsonPresent(j, name, &s.Attrs, attr)
+	return j.attr(name, &s.Attrs, attr)
 }
 
 // jsonAttrs is the attributes with a field in Socket, but for tcp_info.
@@ -177,6 +184,9 @@ func (s *Socket) jsonAttrs(j *jsonCodec) {
 	if s.jsonHas(j, "skv6only", AttrV6Only) {
 		j.bool("skv6only", &s.V6Only)
 	}
+	if s.Protocol == Raw && s.jsonHas(j, "raw_protocol", AttrProtocol) {
+		jsonNumber(j, "raw_protocol", &s.RawProtocol)
+	}
 	if s.jsonHas(j, "bbrinfo", AttrBBRInfo) && j.object("bbrinfo", true) {
 		jsonNumber(j, "bw", &s.BBR.Bandwidth)
 		if !jsonNull(j, "min_rtt_us", &s.BBR.MinRTT, 0) {
@@ -188,22 +198,22 @@ func (s *Socket) jsonAttrs(j *jsonCodec) {
 	}
 }
 
-// jsonOther is the bits of Attrs that no other member tells: those of attributes
+// jsonOther is the bits of Attrs that no member before it tells: those of attributes
 // that were not kept.
 func (s *Socket) jsonOther(j *jsonCodec) {
-	var told Attrs
-	if s.Extra != nil {
+	var unknown Attrs
+	if s.Extra != nil && s.Attrs&AttrUnknown != 0 {
 		for _, a := range s.Extra.Unknown {
 			if a.Type < 63 {
-				told |= 1 << a.Type
+				unknown |= 1 << a.Type
 			}
 		}
 	}
-	other := s.Attrs &^ (allAttrs | told)
+	other := s.Attrs &^ (j.told | unknown)
 	if other != 0 || j.reading {
 		jsonText(j, "other_attrs", &other)
 	}
 	if j.reading {
-		s.Attrs |= told | other&^allAttrs
+		s.Attrs |= other | unknown
 	}
 }

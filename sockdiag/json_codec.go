@@ -30,7 +30,8 @@ func (e *JSONError) Unwrap() error { return e.Err }
 // written and not read. The codec writes nothing through these pointers while it
 // writes JSON, and keeps none of them: a Socket on the stack stays there.
 type jsonCodec struct {
-	out []byte // writing: what was appended to
+	out  []byte // writing: what was appended to
+	told Attrs  // writing: which attributes are in it
 
 	// Reading: the members of the objects around the value, and of its own, in
 	// the order of the text.
@@ -289,6 +290,15 @@ func jsonPresent[T ~uint8 | ~uint64](j *jsonCodec, name string, set *T, bit T) b
 		return ok
 	}
 	return *set&bit != 0
+}
+
+// attr is jsonPresent for an attribute of a Socket.
+func (j *jsonCodec) attr(name string, attrs *Attrs, attr Attrs) bool {
+	ok := jsonPresent(j, name, attrs, attr)
+	if ok {
+		j.told |= attr
+	}
+	return ok
 }
 
 // jsonNull writes null for v, or reads it, where v has no number. Where it returns

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -72,6 +73,29 @@ func TestSocketJSON(t *testing.T) {
 			}
 		}), headerJSON + `,"ulp_info":{"name":"tls","tls":{"version":772,"cipher":52,"txconf":"device","rxconf":"TLSConf(9)","zc_ro_tx":true,"rx_no_pad":false,` +
 			`"tx_max_payload_len":16384}},"unknown":[{"type":41,"data":"AQI="},{"type":1000,"data":""}]}`},
+		{with(func(s *Socket) {
+			s.Protocol, s.Attrs, s.RawProtocol = Raw, AttrProtocol, 89
+		}), strings.Replace(headerJSON, "TCP", "Raw", 1) + `,"raw_protocol":89}`},
+		{with(func(s *Socket) { // tcp_info of what has none, and was not kept
+			s.Protocol, s.Attrs = UDP, AttrTCPInfo|AttrProtocol
+		}), strings.Replace(headerJSON, "TCP", "UDP", 1) + `,"other_attrs":"TCPInfo|Protocol"}`},
+		{with(func(s *Socket) { // Linux 5.10
+			s.Protocol, s.Attrs = MPTCP, AttrMPTCPInfo|AttrBPFStorages
+			s.Extra = &Extra{
+				MPTCP:       &MPTCPInfo{Flags: MPTCPRemoteKey, Token: 7, WriteSeq: 1 << 63, Sent: MPTCPHasLocalAddr},
+				BPFStorages: []BPFStorage{{3, []byte{1, 2}}, {4, nil}},
+			}
+		}), strings.Replace(headerJSON, "TCP", "MPTCP", 1) + `,"sk_bpf_storages":[{"map_id":3,"map_value":"AQI="},{"map_id":4,"map_value":null}],` +
+			`"mptcp_info":{"subflows":0,"add_addr_signal":0,"add_addr_accepted":0,"subflows_max":0,"add_addr_signal_max":0,"add_addr_accepted_max":0,` +
+			`"flags":"RemoteKey","token":7,"write_seq":"9223372036854775808","snd_una":"0","rcv_nxt":"0","local_addr_used":0,"local_addr_max":0,"csum_enabled":false}}`},
+		{with(func(s *Socket) {
+			s.Protocol, s.State, s.Attrs = SCTP, 0, AttrLocals|AttrPeers
+			s.Extra = &Extra{SCTP: &SCTPInfo{State: SCTPCookieWait, Locals: []netip.AddrPort{}, Peers: []netip.AddrPort{header.Remote, {}}}}
+		}), strings.NewReplacer("TCP", "SCTP", "TIME_WAIT", "State(0)").Replace(headerJSON) +
+			`,"sctp_state":"COOKIE_WAIT","locals":[],"peers":["198.51.100.7:51234",""]}`},
+		{with(func(s *Socket) {
+			s.Protocol, s.Extra = SCTP, &Extra{SCTP: &SCTPInfo{Endpoint: SCTPEndpointListening}}
+		}), strings.Replace(headerJSON, "TCP", "SCTP", 1) + `,"sctp_endpoint":"LISTENING"}`},
 		{with(func(s *Socket) { // text that JSON has to escape
 			s.Attrs, s.Congestion = AttrCongestion, "<\"\\\n\u2028é>"
 			s.Local = netip.AddrPortFrom(netip.MustParseAddr("fe80::1%a\"b"), 80)
@@ -111,28 +135,43 @@ func TestSocketJSON(t *testing.T) {
 // What a field of Socket, or of a struct in it, holds reaches the JSON and comes
 // back. A field that is added has to be written, or this fails.
 func TestJSONHasEveryField(t *testing.T) {
-	var s Socket
 	n := 100
-	fill(t, reflect.ValueOf(&s).Elem(), &n)
-	if n < 250 {
+	// What sockets of a protocol do not have is cleared, and nothing else.
+	for p, not := range map[Protocol]func(s *Socket){
+		TCP:   func(s *Socket) { s.Extra.MPTCP, s.Extra.SCTP, s.RawProtocol = nil, nil, 0 },
+		MPTCP: func(s *Socket) { s.TCPInfo, s.Extra.SCTP, s.RawProtocol = TCPInfo{}, nil, 0 },
+		SCTP:  func(s *Socket) { s.TCPInfo, s.Extra.MPTCP, s.RawProtocol = TCPInfo{}, nil, 0 },
+		Raw:   func(s *Socket) { s.TCPInfo, s.Extra.MPTCP, s.Extra.SCTP = TCPInfo{}, nil, nil },
+	} {
+		var s Socket
+		n = 100
+		fill(t, reflect.ValueOf(&s).Elem(), &n)
+		s.Protocol = p
+		not(&s)
+		if s.Extra.SCTP == nil {
+			s.Attrs &^= AttrLocals | AttrPeers
+		}
+		b, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Socket
+		if err := json.Unmarshal(b, &back); err != nil {
+			t.Fatalf("%v: %s", err, b)
+		}
+		if !same(s, back) {
+			t.Errorf("%v is not the same again:\n got %+v %+v\nwant %+v %+v\n%s", p, back, back.Extra, s, s.Extra, b)
+		}
+		checkNames(t, b)
+	}
+	if n < 300 {
 		t.Fatalf("only %d fields", n-100)
 	}
-	b, err := json.Marshal(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var back Socket
-	if err := json.Unmarshal(b, &back); err != nil {
-		t.Fatalf("%v: %s", err, b)
-	}
-	if !same(s, back) {
-		t.Errorf("not the same again:\n got %+v %+v\nwant %+v %+v\n%s", back, back.Extra, s, s.Extra, b)
-	}
-	checkNames(t, b)
 
 	var id, idBack ID
 	fill(t, reflect.ValueOf(&id).Elem(), &n)
-	if b, err = json.Marshal(id); err != nil {
+	b, err := json.Marshal(id)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := json.Unmarshal(b, &idBack); err != nil || idBack != id {
@@ -154,6 +193,9 @@ func fill(t *testing.T, v reflect.Value, n *int) {
 	case *ULPAttributes:
 		*p = ULPHasTLS | ULPHasMPTCP
 		return
+	case *MPTCPFields:
+		*p = MPTCPHasLocalAddr | MPTCPHasTraffic | MPTCPHasSubflowsTotal | MPTCPHasLast
+		return
 	case *MD5Secret: // does not come back
 		return
 	case *netip.AddrPort:
@@ -163,7 +205,7 @@ func fill(t *testing.T, v reflect.Value, n *int) {
 		*p = netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(*n)}), 24)
 		return
 	case *time.Duration:
-		*p = time.Duration(*n) * time.Millisecond
+		*p = time.Duration(*n) * time.Second
 		return
 	case *TCPInfo:
 		defer func() { p.size = sizeofTCPInfo }()
@@ -235,13 +277,14 @@ func checkNames(t *testing.T, b []byte) {
 // what the recording program, which is no decoder of ours, made of the same bytes;
 // and the integers of tcp_info are those in the kernel's struct.
 func TestJSONCaptures(t *testing.T) {
+	rows := map[Protocol]int{}
 	for _, k := range recordings(t) {
 		t.Run(k.Kernel, func(t *testing.T) {
-			rows, integers, nulls := 0, 0, map[string]bool{}
+			integers, nulls := 0, map[string]bool{}
 			for i := range k.Captures {
 				c := &k.Captures[i]
 				for r, payload := range payloadsOf(t, k, c) {
-					s, err := DecodeSocket(TCP, payload)
+					s, err := DecodeSocket(Protocol(c.Protocol()), payload)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -251,15 +294,20 @@ func TestJSONCaptures(t *testing.T) {
 					}
 					checkTurn(t, s, b)
 					checkNames(t, b)
-					checkRowJSON(t, b, c.Rows[r])
-					integers += checkTCPInfoJSON(t, b, payload, nulls)
-					rows++
+					checkRowJSON(t, b, c.Rows[r], s.Protocol)
+					rows[s.Protocol]++
+					if s.Protocol == TCP {
+						integers += checkTCPInfoJSON(t, b, payload, nulls)
+					}
 				}
 			}
-			if rows < 150 || integers < 4000 || !nulls["rtt_us"] || !nulls["last_data_sent_ms"] || !nulls["snd_ssthresh"] || !nulls["max_pacing_rate"] || !nulls["min_rtt_us"] {
-				t.Errorf("%d rows, %d integers and null for %v were looked at", rows, integers, nulls)
+			if integers < 4000 || !nulls["rtt_us"] || !nulls["last_data_sent_ms"] || !nulls["snd_ssthresh"] || !nulls["max_pacing_rate"] || !nulls["min_rtt_us"] {
+				t.Errorf("%d integers and null for %v were looked at", integers, nulls)
 			}
 		})
+	}
+	if rows[TCP] < 900 || rows[UDP] < 10 || rows[Raw] < 10 || rows[MPTCP] < 10 || rows[SCTP] < 10 {
+		t.Errorf("%v rows were looked at", rows)
 	}
 }
 
@@ -278,9 +326,9 @@ func checkTurn(t *testing.T, s Socket, b []byte) {
 		// What does not come back.
 		x := *s.Extra
 		x.ULP.Name = string([]rune(x.ULP.Name))
-		x.MD5Keys = append(x.MD5Keys[:0:0], x.MD5Keys...)
-		if s.Extra.MD5Keys != nil && x.MD5Keys == nil {
-			x.MD5Keys = []MD5Key{}
+		x.MD5Keys = slices.Clone(x.MD5Keys)
+		if len(x.BPFStorages) == 0 && s.Attrs.Has(AttrBPFStorages) {
+			x.BPFStorages = []BPFStorage{} // none is none
 		}
 		for i := range x.MD5Keys {
 			x.MD5Keys[i].Secret = MD5Secret{}
@@ -296,8 +344,11 @@ func checkTurn(t *testing.T, s Socket, b []byte) {
 	}
 }
 
-func checkRowJSON(t *testing.T, b []byte, want capture.Row) {
+func checkRowJSON(t *testing.T, b []byte, want capture.Row, p Protocol) {
 	t.Helper()
+	if want.Timer == 0 {
+		want.ExpiresMS = 0 // of nothing, and old kernels leave something there
+	}
 	var got struct {
 		State, Local, Remote, Cookie     string
 		Interface, RQueue, WQueue, Inode uint32
@@ -310,6 +361,11 @@ func checkRowJSON(t *testing.T, b []byte, want capture.Row) {
 	got.Timer.Kind = "none"
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
+	}
+	if p == SCTP { // has states, timers and addresses of its own
+		got.State, got.Timer.Kind, want.State, want.Timer = "State(0)", "none", 0, 0
+		got.Timer.ExpiresMS, want.ExpiresMS = 0, 0
+		got.Local, got.Remote = want.Local.String(), want.Remote.String()
 	}
 	if got.State != tcpstate.State(want.State).String() || got.Local != want.Local.String() || got.Remote != want.Remote.String() ||
 		got.Cookie != strconv.FormatUint(want.Cookie, 10) || got.Interface != want.Interface || got.RQueue != want.RecvQueue ||
@@ -438,37 +494,42 @@ func TestTCPInfoJSON(t *testing.T) {
 // Input that is not a Socket is an error that says where, and changes nothing.
 func TestUnmarshalJSONErrors(t *testing.T) {
 	for in, want := range map[string]JSONError{
-		`[]`:                                            {"", errors.New("[] is not an object")},
-		`"x"`:                                           {"", errors.New(`"x" is not an object`)},
-		`{"family":4}`:                                  {"family", errors.New("4 is not a string")},
-		`{"family":"IPv5"}`:                             {"family", &TextError{Text: "IPv5"}},
-		`{"protocol":"Protocol(70000)"}`:                {"protocol", &TextError{Text: "Protocol(70000)"}},
-		`{"state":"OPEN"}`:                              {"state", &tcpstate.ParseError{Text: "OPEN"}},
-		`{"local":"192.0.2.1"}`:                         {"local", nil},
-		`{"interface":-1}`:                              {"interface", errors.New("-1 is not an integer from 0 to 4294967295")},
-		`{"uid":4294967296}`:                            {"uid", errors.New("4294967296 is not an integer from 0 to 4294967295")},
-		`{"uid":1e3}`:                                   {"uid", errors.New("1e3 is not an integer from 0 to 4294967295")},
-		`{"cookie":1}`:                                  {"cookie", errors.New("1 is not a string with an integer from 0 to 18446744073709551615")},
-		`{"cookie":"x"}`:                                {"cookie", errors.New(`"x" is not a string with an integer from 0 to 18446744073709551615`)},
-		`{"timer":"none"}`:                              {"timer", errors.New(`"none" is not an object`)},
-		`{"timer":{"expires_ms":-1}}`:                   {"timer.expires_ms", errors.New("-1 is not an integer from 0 to 9223372036854")},
-		`{"tcp_info":[1]}`:                              {"tcp_info", errors.New("[1] is not an object")},
-		`{"tcp_info":{"rtt_us":"1"}}`:                   {"tcp_info.rtt_us", errors.New(`"1" is not an integer from 0 to 9223372036854775`)},
-		`{"tcp_info":{"ca_state":"Shut"}}`:              {"tcp_info.ca_state", &TextError{Text: "Shut"}},
-		`{"tcp_info":{"options":"SACK|X"}}`:             {"tcp_info.options", &TextError{Text: "X"}},
-		`{"tcp_info":{"accecn":"AQI="}}`:                {"tcp_info.accecn", errors.New(`"AQI=" is not base64 of four bytes`)},
-		`{"skmeminfo":{"fwd_alloc":3e9}}`:               {"skmeminfo.fwd_alloc", errors.New("3e9 is not an integer from -2147483648 to 2147483647")},
-		`{"tos":256}`:                                   {"tos", errors.New("256 is not an integer from 0 to 255")},
-		`{"cong":7}`:                                    {"cong", errors.New("7 is not a string")},
-		`{"skv6only":0}`:                                {"skv6only", errors.New("0 is not true or false")},
-		`{"ulp_info":{"tls":{"txconf":1}}}`:             {"ulp_info.tls.txconf", errors.New("1 is not a string")},
-		`{"md5sig":{}}`:                                 {"md5sig", errors.New("{} is not an array")},
-		`{"md5sig":[{"peers":"x"}]}`:                    {"md5sig[0].peers", nil},
-		`{"unknown":[{},7]}`:                            {"unknown[1]", errors.New("7 is not an object")},
-		`{"unknown":[{},null]}`:                         {"unknown[1]", errors.New("null is not an object")},
-		`{"unknown":[{"data":"?"}]}`:                    {"unknown[0].data", errors.New(`"?" is not base64`)},
-		`{"other_attrs":"Attr(64)"}`:                    {"other_attrs", &TextError{Text: "Attr(64)"}},
-		`{"cong":["` + strings.Repeat("x", 100) + `"]}`: {"cong", errors.New(`["` + strings.Repeat("x", 38) + `... is not a string`)},
+		`[]`:                                      {"", errors.New("[] is not an object")},
+		`"x"`:                                     {"", errors.New(`"x" is not an object`)},
+		`{"family":4}`:                            {"family", errors.New("4 is not a string")},
+		`{"family":"IPv5"}`:                       {"family", &TextError{Text: "IPv5"}},
+		`{"protocol":"Protocol(70000)"}`:          {"protocol", &TextError{Text: "Protocol(70000)"}},
+		`{"state":"OPEN"}`:                        {"state", &tcpstate.ParseError{Text: "OPEN"}},
+		`{"local":"192.0.2.1"}`:                   {"local", nil},
+		`{"interface":-1}`:                        {"interface", errors.New("-1 is not an integer from 0 to 4294967295")},
+		`{"uid":4294967296}`:                      {"uid", errors.New("4294967296 is not an integer from 0 to 4294967295")},
+		`{"uid":1e3}`:                             {"uid", errors.New("1e3 is not an integer from 0 to 4294967295")},
+		`{"cookie":1}`:                            {"cookie", errors.New("1 is not a string with an integer from 0 to 18446744073709551615")},
+		`{"cookie":"x"}`:                          {"cookie", errors.New(`"x" is not a string with an integer from 0 to 18446744073709551615`)},
+		`{"timer":"none"}`:                        {"timer", errors.New(`"none" is not an object`)},
+		`{"timer":{"expires_ms":-1}}`:             {"timer.expires_ms", errors.New("-1 is not an integer from 0 to 9223372036854")},
+		`{"tcp_info":[1]}`:                        {"tcp_info", errors.New("[1] is not an object")},
+		`{"tcp_info":{"rtt_us":"1"}}`:             {"tcp_info.rtt_us", errors.New(`"1" is not an integer from 0 to 9223372036854775`)},
+		`{"tcp_info":{"ca_state":"Shut"}}`:        {"tcp_info.ca_state", &TextError{Text: "Shut"}},
+		`{"tcp_info":{"options":"SACK|X"}}`:       {"tcp_info.options", &TextError{Text: "X"}},
+		`{"tcp_info":{"accecn":"AQI="}}`:          {"tcp_info.accecn", errors.New(`"AQI=" is not base64 of four bytes`)},
+		`{"skmeminfo":{"fwd_alloc":3e9}}`:         {"skmeminfo.fwd_alloc", errors.New("3e9 is not an integer from -2147483648 to 2147483647")},
+		`{"tos":256}`:                             {"tos", errors.New("256 is not an integer from 0 to 255")},
+		`{"cong":7}`:                              {"cong", errors.New("7 is not a string")},
+		`{"skv6only":0}`:                          {"skv6only", errors.New("0 is not true or false")},
+		`{"ulp_info":{"tls":{"txconf":1}}}`:       {"ulp_info.tls.txconf", errors.New("1 is not a string")},
+		`{"md5sig":{}}`:                           {"md5sig", errors.New("{} is not an array")},
+		`{"md5sig":[{"peers":"x"}]}`:              {"md5sig[0].peers", nil},
+		`{"unknown":[{},7]}`:                      {"unknown[1]", errors.New("7 is not an object")},
+		`{"unknown":[{},null]}`:                   {"unknown[1]", errors.New("null is not an object")},
+		`{"unknown":[{"data":"?"}]}`:              {"unknown[0].data", errors.New(`"?" is not base64`)},
+		`{"locals":[""," "]}`:                     {"locals[1]", errors.New(`" " is not an address and port`)},
+		`{"peers":[null]}`:                        {"peers[0]", errors.New("null is not an address and port")},
+		`{"protocol":"SCTP","sctp_state":"OPEN"}`: {"sctp_state", &TextError{Text: "OPEN"}},
+		`{"protocol":"SCTP","sctp_info":{"p_rto_ms":"1"}}`: {"sctp_info.p_rto_ms", errors.New(`"1" is not an integer from 0 to 9223372036854`)},
+		`{"protocol":"MPTCP","mptcp_info":{"token":-1}}`:   {"mptcp_info.token", errors.New("-1 is not an integer from 0 to 4294967295")},
+		`{"other_attrs":"Attr(64)"}`:                       {"other_attrs", &TextError{Text: "Attr(64)"}},
+		`{"cong":["` + strings.Repeat("x", 100) + `"]}`:    {"cong", errors.New(`["` + strings.Repeat("x", 38) + `... is not a string`)},
 	} {
 		s := Socket{Mark: 7}
 		err := json.Unmarshal([]byte(in), &s)
@@ -517,7 +578,7 @@ func TestUnmarshalJSONLenient(t *testing.T) {
 		`{"tcp_info":{}}`:                                                   {Attrs: AttrTCPInfo},
 		`{"tcp_info":{"novel":1,"rto_us":null}}`:                            {Attrs: AttrTCPInfo, TCPInfo: TCPInfo{size: 12}},
 		`{"tcp_info":{"options":" sack | timestamps "}}`:                    {Attrs: AttrTCPInfo, TCPInfo: TCPInfo{size: 6, Options: OptSACK | OptTimestamps}},
-		`{"other_attrs":"Mark|MD5Keys|Attr(40)"}`:                           {Attrs: 1 << 40},
+		`{"other_attrs":"Mark|MD5Keys|Attr(40)"}`:                           {Attrs: AttrMark | AttrMD5Keys | 1<<40},
 		`{"md5sig":[],"unknown":[{"type":40}],"other_attrs":"none"}`:        {Attrs: AttrMD5Keys | AttrUnknown | 1<<40, Extra: &Extra{MD5Keys: []MD5Key{}, Unknown: []RawAttr{{Type: 40}}}},
 		`{"ulp_info":{"name":"smc","tls":null}}`:                            {Attrs: AttrULPInfo, Extra: &Extra{ULP: ULPInfo{Name: "smc"}}},
 		`{"md5sig":[{"peers":"192.0.2.0/24","secret":"sesame","novel":0}]}`: {Attrs: AttrMD5Keys, Extra: &Extra{MD5Keys: []MD5Key{{Peers: netip.MustParsePrefix("192.0.2.0/24")}}}},
@@ -577,12 +638,12 @@ func FuzzSocketJSON(f *testing.F) {
 				f.Fatal(err)
 			}
 			for _, p := range payloads[:min(len(payloads), 8)] {
-				f.Add(p)
+				f.Add(k.Captures[i].Protocol(), p)
 			}
 		}
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := DecodeSocket(TCP, b)
+	f.Fuzz(func(t *testing.T, p uint16, b []byte) {
+		s, err := DecodeSocket(Protocol(p), b)
 		if err != nil {
 			return
 		}
@@ -612,6 +673,17 @@ func FuzzSocketUnmarshalJSON(f *testing.F) {
 				f.Fatal(err)
 			}
 			f.Add(s.AppendJSON(nil))
+		}
+		for _, name := range []string{"sctp4-all", "mptcp6-all", "raw4-all"} {
+			if rec, ok := k.Capture(name); ok {
+				for _, p := range payloadsOf(f, k, rec) {
+					s, err := DecodeSocket(Protocol(rec.Protocol()), p)
+					if err != nil {
+						f.Fatal(err)
+					}
+					f.Add(s.AppendJSON(nil))
+				}
+			}
 		}
 	}
 	f.Add([]byte(`{"unknown":[{"type":40,"data":"AQI="}],"md5sig":[{"peers":"192.0.2.0/24"}],"other_attrs":"Attr(30)"}`))

@@ -169,10 +169,34 @@ func appendJSONString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// bytes is base64.
+// addresses is an array of addresses.
+func (j *jsonCodec) addresses(name string, v *[]netip.AddrPort) {
+	jsonArray(j, name, v)
+	for i := range *v {
+		if !j.reading {
+			if i > 0 {
+				j.out = append(j.out, ',')
+			}
+			text, _ := (*v)[i].MarshalText()
+			j.out = appendJSONString(j.out, string(text))
+			continue
+		}
+		raw := j.members[j.in.begin+i].value
+		if err := (*v)[i].UnmarshalText(unquote(raw)); err != nil || raw[0] != '"' {
+			j.failValue("["+strconv.Itoa(i)+"]", raw, "an address and port")
+		}
+	}
+	j.endArray()
+}
+
+// bytes is base64, and null for nil.
 func (j *jsonCodec) bytes(name string, v *[]byte) {
 	if !j.reading {
 		j.key(name)
+		if *v == nil {
+			j.out = append(j.out, "null"...)
+			return
+		}
 		j.out = append(j.out, '"')
 		j.out = base64.StdEncoding.AppendEncode(j.out, *v)
 		j.out = append(j.out, '"')

@@ -43,15 +43,28 @@ type Protocol uint16
 // comes from IDOf, which names the socket that the program has; the TCP subflows
 // below it are sockets of their own, and rows of a dump.
 const (
-	TCP   Protocol = 6
-	MPTCP Protocol = 262
+	TCP     Protocol = 6
+	UDP     Protocol = 17
+	SCTP    Protocol = 132
+	UDPLite Protocol = 136
+	Raw     Protocol = 255
+	MPTCP   Protocol = 262
 )
 
-// String returns "TCP", "MPTCP", or "Protocol(42)".
+// String returns "TCP", "UDP", "SCTP", "UDPLite", "Raw", "MPTCP", or
+// "Protocol(42)".
 func (p Protocol) String() string {
 	switch p {
 	case TCP:
 		return "TCP"
+	case UDP:
+		return "UDP"
+	case SCTP:
+		return "SCTP"
+	case UDPLite:
+		return "UDPLite"
+	case Raw:
+		return "Raw"
 	case MPTCP:
 		return "MPTCP"
 	}

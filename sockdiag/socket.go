@@ -12,10 +12,17 @@ import (
 // Socket is one socket as the kernel described it. It is a plain value: nothing
 // in it changes or is used again when the iteration goes on.
 type Socket struct {
-	Family   Family         // by the socket, not its addresses: a v4-mapped one is IPv6
-	Protocol Protocol       // TCP, as long as no Query asks for others
-	State    tcpstate.State // bound-only sockets, which the kernel calls CLOSE, are BoundInactive
-	Timer    Timer          // the one that runs, if any
+	Family   Family   // by the socket, not its addresses: a v4-mapped one is IPv6
+	Protocol Protocol // as the Query has it
+
+	// State is TCP's, and MPTCP's. A bound-only TCP socket, which the kernel calls
+	// CLOSE, is BoundInactive. A UDP or raw socket is Established while it is
+	// connected to a peer, and Closed otherwise. An SCTP socket is Established,
+	// Closed or Listen where the word means the same, and zero, which is no state,
+	// where it does not: see SCTPState.
+	State tcpstate.State
+
+	Timer Timer // the one that runs, if any; UDP and raw sockets have none
 
 	// Local and Remote are the two ends. A wildcard is the unspecified address;
 	// a listener's Remote is that with port 0, and so is that of a bound-only
@@ -23,22 +30,35 @@ type Socket struct {
 	// port 0. There is no zone: Interface says what a link-local address is
 	// bound to.
 	//
+	// A raw socket has no ports. The port of Local is its IP protocol, like
+	// RawProtocol, and that of Remote is whatever the program connected to.
+	// An SCTP association has the peer's address in use and an own one of the same
+	// family; Extra.SCTP has all.
+	//
 	// IPv4-mapped IPv6 addresses stay as the kernel has them. To compare with
 	// IPv4, or to sum by address: netip.AddrPortFrom(a.Addr().Unmap(), a.Port()).
 	Local, Remote netip.AddrPort
 
 	// Interface is the index of the device that the socket is bound to, 0 for
-	// none.
+	// none. Of an SCTP association it is the device that the way to the peer
+	// leads through, bound or not.
 	Interface uint32
 
 	// Cookie identifies the socket in this boot, over all namespaces. A
 	// connection keeps it from SYN_RECV to TIME_WAIT. It is what SO_COOKIE gives.
+	// An SCTP endpoint and its associations are one socket, with one cookie.
 	Cookie uint64
 
 	// RecvQueue is the bytes received and not yet read, SendQueue the bytes
 	// written and not yet acknowledged. A SYN or FIN counts as one: CLOSE_WAIT
 	// with nothing unread has a RecvQueue of 1. For a listener see Backlog.
 	// Mini-sockets have 0.
+	//
+	// Of other protocols than TCP they are the memory behind what was received and
+	// not yet read, and behind what is being sent, which is more than the bytes in
+	// it. The event of a closed UDP socket has no SendQueue to tell of, and there
+	// it is 1<<32 - 1. An SCTP endpoint that does not listen has nothing
+	// meaningful.
 	RecvQueue, SendQueue uint32
 
 	// UID is the owner, as the user namespace that dialled the Client knows it:
@@ -65,19 +85,21 @@ type Socket struct {
 	CgroupID     uint64       // AttrCgroupID: inode of the cgroup v2 folder
 	BBR          BBRInfo      // AttrBBRInfo
 
-	Options SocketOptions // AttrSocketOptions
-	V6Only  bool          // AttrV6Only: IPV6_V6ONLY
+	Options     SocketOptions // AttrSocketOptions
+	V6Only      bool          // AttrV6Only: IPV6_V6ONLY
+	RawProtocol uint8         // AttrProtocol: the IP protocol of a raw socket; 0 of others
 
-	// Extra is what few sockets have; nil for most. It is not shared with any
-	// other Socket. Compare Sockets by their Cookie: with ==, two are different
-	// whose Extra is equal but not the same.
+	// Extra is what few TCP sockets have, MPTCP with its info, and SCTP always; nil
+	// for the others. It is not shared with any other Socket. Compare Sockets by
+	// their Cookie: with ==, two are different whose Extra is equal but not the
+	// same.
 	Extra *Extra
 }
 
 // ID identifies a socket for later requests about it.
 type ID struct {
 	Family    Family         // as Socket has it
-	Protocol  Protocol       // of IDOf perhaps one that a Query has not
+	Protocol  Protocol       // as Socket has it; of IDOf perhaps one that a Query has not
 	Local     netip.AddrPort // as Socket has it
 	Remote    netip.AddrPort // as Socket has it; unspecified and port 0 without a peer
 	Interface uint32         // index of the device that the socket is bound to, 0 for none
@@ -90,7 +112,8 @@ func (s *Socket) ID() ID {
 }
 
 // TimeWait returns how long a mini-socket stays: one in TIME_WAIT or in FIN_WAIT2.
-// Look at State to count only the one or the other. It is not ok for others.
+// Look at State to count only the one or the other. It is not ok for others, which
+// means all that is not TCP.
 //
 // TIME_WAIT lasts a minute, which the kernel starts anew when the peer's FIN comes
 // again. The FIN_WAIT2 of a connection that its process has closed is kept as the
@@ -106,7 +129,8 @@ func (s *Socket) TimeWait() (left time.Duration, ok bool) {
 
 // Backlog returns how many connections wait in a listener's accept queue, and
 // for how many there is room: what listen(2) was given, limited by somaxconn.
-// The kernel lets in one more than the limit. It is not ok for other states.
+// The kernel lets in one more than the limit. Of a one-to-many SCTP socket, which
+// accepts nothing, queued is 0. It is not ok for other states.
 func (s *Socket) Backlog() (queued, limit int, ok bool) {
 	if s.State != tcpstate.Listen {
 		return 0, 0, false
@@ -131,7 +155,8 @@ type Timer struct {
 
 	// Retransmits counts the timer's expiries without an answer: retransmissions
 	// with TimerRetransmit, SYN-ACKs sent again for a SYN_RECV request socket,
-	// probes with TimerProbe and TimerKeepalive.
+	// probes with TimerProbe and TimerKeepalive. Of an SCTP association it is the
+	// DATA chunks that were sent again since it began, modulo 256.
 	Retransmits uint8
 
 	// Expires is the time until the timer expires, to the kernel's tick (1 to 10
@@ -145,8 +170,8 @@ type TimerKind uint8
 // The timers. Kernels may send others.
 const (
 	TimerNone       TimerKind = uapi.TimerOff
-	TimerRetransmit TimerKind = uapi.TimerOn        // retransmission, tail-loss probe, reordering
-	TimerKeepalive  TimerKind = uapi.TimerKeepalive // keepalive; on an orphan the end of FIN_WAIT2
+	TimerRetransmit TimerKind = uapi.TimerOn        // retransmission, tail-loss probe, reordering; SCTP's T3-rtx
+	TimerKeepalive  TimerKind = uapi.TimerKeepalive // keepalive; on an orphan the end of FIN_WAIT2; of MPTCP the wait for subflows
 	TimerTimeWait   TimerKind = uapi.TimerTimeWait  // a mini-socket's end: see Socket.TimeWait
 	TimerProbe      TimerKind = uapi.TimerProbe0    // probing the peer's closed window
 	TimerDelayedACK TimerKind = uapi.TimerDelACK    // Linux 7.1

@@ -229,7 +229,7 @@ func enumString[T ~uint8 | ~uint16](v T, typ string, names ...string) string {
 
 // appendSet appends the names of the bits of v with a bar between them; a bit
 // without a name is "Type(3)".
-func appendSet[T ~uint8 | ~uint16](b []byte, v T, typ string, names ...string) []byte {
+func appendSet[T ~uint8 | ~uint16 | ~uint32](b []byte, v T, typ string, names ...string) []byte {
 	if v == 0 {
 		return append(b, "none"...)
 	}
@@ -238,7 +238,7 @@ func appendSet[T ~uint8 | ~uint16](b []byte, v T, typ string, names ...string) [
 			b = append(b, '|')
 		}
 		bar = true
-		b = append(b, enumString(uint8(bits.TrailingZeros16(uint16(v))), typ, names...)...)
+		b = append(b, enumString(uint8(bits.TrailingZeros32(uint32(v))), typ, names...)...)
 	}
 	return b
 }

@@ -53,7 +53,7 @@ func parseEnum[T interface {
 
 // parseSet is parseEnum for sets: the items of the text are bits.
 func parseSet[T interface {
-	~uint8 | ~uint16 | ~uint64
+	~uint8 | ~uint16 | ~uint32 | ~uint64
 	append([]byte) []byte
 }](v *T, text []byte, want string) error {
 	if strings.EqualFold(string(bytes.TrimSpace(text)), "none") {
@@ -99,7 +99,7 @@ func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil
 // UnmarshalText takes back what String returns, in any case. The error is a
 // *TextError, and leaves p as it was.
 func (p *Protocol) UnmarshalText(text []byte) error {
-	return parseEnum(p, text, "Protocol", "a Protocol such as TCP or Protocol(42)", TCP, MPTCP)
+	return parseEnum(p, text, "Protocol", "a Protocol such as TCP or Protocol(42)", TCP, UDP, SCTP, UDPLite, Raw, MPTCP)
 }
 
 // AppendText appends what String returns. It never returns an error.
@@ -232,4 +232,79 @@ func (f AccECNFailure) MarshalText() ([]byte, error) { return f.append(nil), nil
 // *TextError, and leaves f as it was.
 func (f *AccECNFailure) UnmarshalText(text []byte) error {
 	return parseSet(f, text, "one of AccECNFailure such as ACESend|OptionRecv")
+}
+
+// AppendText appends what String returns. It never returns an error.
+func (s SCTPState) AppendText(b []byte) ([]byte, error) { return append(b, s.String()...), nil }
+
+// MarshalText returns what String returns. It never returns an error.
+func (s SCTPState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText takes back what String returns, in any case. The error is a
+// *TextError, and leaves s as it was.
+func (s *SCTPState) UnmarshalText(text []byte) error {
+	return parseEnum(s, text, "SCTPState", "an SCTPState such as COOKIE_WAIT or SCTPState(42)", 0, SCTPClosed, SCTPCookieWait, SCTPCookieEchoed, SCTPEstablished,
+		SCTPShutdownPending, SCTPShutdownSent, SCTPShutdownReceived, SCTPShutdownAckSent)
+}
+
+// AppendText appends what String returns. It never returns an error.
+func (s SCTPEndpointState) AppendText(b []byte) ([]byte, error) { return append(b, s.String()...), nil }
+
+// MarshalText returns what String returns. It never returns an error.
+func (s SCTPEndpointState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText takes back what String returns, in any case. The error is a
+// *TextError, and leaves s as it was.
+func (s *SCTPEndpointState) UnmarshalText(text []byte) error {
+	return parseEnum(s, text, "SCTPEndpointState", "an SCTPEndpointState such as LISTENING or SCTPEndpointState(42)", 0, SCTPEndpointEstablished,
+		SCTPEndpointEstablishing, SCTPEndpointClosed, SCTPEndpointClosing, SCTPEndpointListening)
+}
+
+// AppendText appends what String returns. It never returns an error.
+func (s SCTPPathState) AppendText(b []byte) ([]byte, error) { return append(b, s.String()...), nil }
+
+// MarshalText returns what String returns. It never returns an error.
+func (s SCTPPathState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText takes back what String returns, in any case. The error is a
+// *TextError, and leaves s as it was.
+func (s *SCTPPathState) UnmarshalText(text []byte) error {
+	return parseEnum(s, text, "SCTPPathState", "an SCTPPathState such as ACTIVE or SCTPPathState(42)", SCTPPathInactive,
+		SCTPPathPotentiallyFailed, SCTPPathActive, SCTPPathUnconfirmed)
+}
+
+// AppendText appends what String returns. It never returns an error.
+func (c SCTPCapabilities) AppendText(b []byte) ([]byte, error) { return c.append(b), nil }
+
+// MarshalText returns what String returns. It never returns an error.
+func (c SCTPCapabilities) MarshalText() ([]byte, error) { return c.append(nil), nil }
+
+// UnmarshalText takes back what String returns, in any case. The error is a
+// *TextError, and leaves c as it was.
+func (c *SCTPCapabilities) UnmarshalText(text []byte) error {
+	return parseSet(c, text, "one of SCTPCapabilities such as Auth|IPv4")
+}
+
+// AppendText appends what String returns. It never returns an error.
+func (f MPTCPFlags) AppendText(b []byte) ([]byte, error) { return f.append(b), nil }
+
+// MarshalText returns what String returns. It never returns an error.
+func (f MPTCPFlags) MarshalText() ([]byte, error) { return f.append(nil), nil }
+
+// UnmarshalText takes back what String returns, in any case. The error is a
+// *TextError, and leaves f as it was.
+func (f *MPTCPFlags) UnmarshalText(text []byte) error {
+	return parseSet(f, text, "one of MPTCPFlags such as Fallback|RemoteKey")
+}
+
+// AppendText appends what String returns. It never returns an error.
+func (f MPTCPFields) AppendText(b []byte) ([]byte, error) { return f.append(b), nil }
+
+// MarshalText returns what String returns. It never returns an error.
+func (f MPTCPFields) MarshalText() ([]byte, error) { return f.append(nil), nil }
+
+// UnmarshalText takes back what String returns, in any case. The error is a
+// *TextError, and leaves f as it was.
+func (f *MPTCPFields) UnmarshalText(text []byte) error {
+	return parseSet(f, text, "one of MPTCPFields such as LocalAddr|Traffic")
 }

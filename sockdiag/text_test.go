@@ -16,10 +16,10 @@ type textType interface {
 	String() string
 }
 
-// checkText checks every value of a type from 0 to last.
+// checkText checks every value of a type from 0 to last, behind which none has a name.
 func checkText[T interface {
 	textType
-	~uint8 | ~uint16 | ~uint64
+	~uint8 | ~uint16 | ~uint32 | ~uint64
 }, P interface {
 	*T
 	encoding.TextUnmarshaler
@@ -69,18 +69,31 @@ func checkTextOf[T textType, P interface {
 // Every value of every type comes back from its text, those without a name as well.
 func TestText(t *testing.T) {
 	checkText[Family](t, 255)
-	checkText[Protocol](t, 65535)
+	checkText[Protocol](t, 1000)
 	checkText[TimerKind](t, 255)
 	checkText[Shutdown](t, 255)
-	checkText[TLSConf](t, 65535)
+	checkText[TLSConf](t, 1000)
 	checkText[CAState](t, 255)
 	checkText[FastOpenFailure](t, 255)
 	checkText[ECNMode](t, 255)
-	checkText[AccECNOption](t, 65535)
+	checkText[AccECNOption](t, 1000)
 	checkText[TCPOptions](t, 255)
-	checkText[AccECNFailure](t, 65535)
-	checkText[SocketOptions](t, 65535)
-	checkText[Attrs](t, 1<<12)
+	checkText[AccECNFailure](t, 1000)
+	checkText[SocketOptions](t, 1000)
+	checkText[SCTPState](t, 1000)
+	checkText[SCTPEndpointState](t, 255)
+	checkText[SCTPPathState](t, 1000)
+	checkText[SCTPCapabilities](t, 255)
+	checkText[MPTCPFields](t, 255)
+	checkText[MPTCPFlags](t, 1000)
+	for bit := uint32(1); bit != 0; bit <<= 1 {
+		checkTextOf(t, MPTCPFlags(bit))
+		checkTextOf(t, SocketOptions(bit))
+		checkTextOf(t, AccECNFailure(bit))
+		checkTextOf(t, Protocol(bit-1))
+		checkTextOf(t, SCTPState(bit-1))
+	}
+	checkText[Attrs](t, 1000)
 	for bit := Attrs(1); bit != 0; bit <<= 1 {
 		checkTextOf(t, bit)
 		checkTextOf(t, ^bit)
@@ -88,7 +101,8 @@ func TestText(t *testing.T) {
 
 	// The texts are what String prints: as examples, not only as an inverse.
 	for text, v := range map[string]encoding.TextMarshaler{
-		"IPv6": IPv6, "MPTCP": MPTCP, "Protocol(0)": Protocol(0), "time-wait": TimerTimeWait, "recv|send": ShutdownRecv | ShutdownSend,
+		"IPv6": IPv6, "UDPLite": UDPLite, "COOKIE_WAIT": SCTPCookieWait, "LISTENING": SCTPEndpointListening, "PF": SCTPPathPotentiallyFailed,
+		"Auth|IPv4": SCTPAuth | SCTPIPv4, "Fallback|MPTCPFlags(9)": MPTCPFallback | 1<<9, "Protocol(0)": Protocol(0), "time-wait": TimerTimeWait, "recv|send": ShutdownRecv | ShutdownSend,
 		"none": Shutdown(0), "MemInfo|Attr(40)": AttrMemInfo | 1<<40, "Freebind|SocketOptions(15)": SockOptFreebind | 1<<15,
 		"Timestamps|SACK": OptTimestamps | OptSACK,
 	} {

@@ -34,11 +34,24 @@ type Kernel struct {
 
 // Capture is one request and its whole answer.
 type Capture struct {
-	Name      string   // As in "tcp4-time-wait". "unpriv-" was asked without any capability.
-	Request   []byte   // As sent, with its nlmsghdr.
-	Datagrams [][]byte // As received; NLMSG_DONE comes last.
+	Name      string   // As in "tcp4-time-wait". "unpriv-" was asked without any capability; "-event" is a multicast.
+	Request   []byte   // As sent, with its nlmsghdr. Events have none.
+	Datagrams [][]byte // As received; NLMSG_DONE comes last, but for events.
 	Rows      []Row    // The messages that are about a socket, in the order received.
 }
+
+// Protocol is the IPPROTO number of the rows. It is not in the messages, but in the capture's name.
+func (c *Capture) Protocol() uint16 {
+	for prefix, p := range map[string]uint16{"udp": 17, "sctp": 132, "raw": 255, "mptcp": 262} {
+		if strings.HasPrefix(c.Name, prefix) {
+			return p
+		}
+	}
+	return 6
+}
+
+// Event reports whether the rows are multicasts about sockets that were closed.
+func (c *Capture) Event() bool { return strings.HasSuffix(c.Name, "-event") }
 
 // Row is one message about a socket.
 type Row struct {
@@ -71,14 +84,14 @@ type Attr struct {
 type Socket struct {
 	Name       string         // As in "tcp4-syn-sent".
 	Family     uint8          // AF_INET 2 or AF_INET6 10.
-	Protocol   uint8          // IPPROTO_TCP 6.
+	Protocol   uint16         // IPPROTO_TCP 6, UDP 17, SCTP 132, RAW 255, MPTCP 262.
 	Local      netip.AddrPort // getsockname
 	Remote     netip.AddrPort // getpeername; the zero AddrPort where that failed.
-	State      uint8          // The first byte of TCPInfo. 7, CLOSE, for a bound socket.
+	State      uint8          // The first byte of TCPInfo. 7, CLOSE, for a bound socket; 0 without TCPInfo.
 	Cookie     uint64         // SO_COOKIE; 0 for a socket that was closed, of which only the name is known.
 	Inode      uint32         // fstat
-	Congestion string         // TCP_CONGESTION
-	TCPInfo    []byte         // getsockopt(TCP_INFO), a little before the dumps: clocks and ages have moved on.
+	Congestion string         // TCP_CONGESTION, of TCP and MPTCP.
+	TCPInfo    []byte         // getsockopt(TCP_INFO), of TCP and MPTCP, a little before the dumps: clocks and ages have moved on.
 }
 
 // HostOrder reports whether this machine has the byte order of the recordings. Decoders of the host's order cannot

@@ -49,15 +49,29 @@ const (
 	InetDiagSKMemInfo = 7
 	InetDiagShutdown  = 8
 	InetDiagDCTCPInfo = 9
+	InetDiagProtocol  = 10
 	InetDiagSKV6Only  = 11
+	InetDiagLocals    = 12
+	InetDiagPeers     = 13
 	InetDiagPad       = 14 // empty: aligns what follows
 	InetDiagMark      = 15
 	InetDiagBBRInfo   = 16
 	InetDiagClassID   = 17
 	InetDiagMD5Sig    = 18
 	InetDiagULPInfo   = 19
-	InetDiagCgroupID  = 21
-	InetDiagSockOpt   = 22
+
+	InetDiagSKBPFStorages = 20
+	InetDiagCgroupID      = 21
+	InetDiagSockOpt       = 22
+)
+
+// Types of the attributes within INET_DIAG_SK_BPF_STORAGES, and within each of
+// those.
+const (
+	SKDiagBPFStorage = 1
+
+	SKDiagBPFStorageMapID    = 2
+	SKDiagBPFStorageMapValue = 3
 )
 
 // Types of the attributes within INET_DIAG_ULP_INFO, and within those.
@@ -88,6 +102,39 @@ const (
 
 // SizeofMD5Sig is the length of one key in INET_DIAG_MD5SIG.
 const SizeofMD5Sig = 100
+
+// Lengths of the structures in INET_DIAG_INFO of other protocols than TCP, and of
+// an address in INET_DIAG_LOCALS and INET_DIAG_PEERS.
+const (
+	SizeofMPTCPInfo       = 96
+	SizeofSCTPInfo        = 368
+	SizeofSockaddrStorage = 128
+)
+
+// States of an SCTP association (enum sctp_state of net/sctp/constants.h) and the
+// one timer that its idiag_timer can name (enum sctp_event_timeout). They are not
+// TCP's.
+const (
+	SCTPStateClosed           = 0
+	SCTPStateCookieWait       = 1
+	SCTPStateCookieEchoed     = 2
+	SCTPStateEstablished      = 3
+	SCTPStateShutdownPending  = 4
+	SCTPStateShutdownSent     = 5
+	SCTPStateShutdownReceived = 6
+	SCTPStateShutdownAckSent  = 7
+
+	SCTPTimeoutT3RTX = 4
+)
+
+// States of an SCTP endpoint (enum sctp_sock_state), which have TCP's numbers.
+const (
+	SCTPSSEstablished  = 1
+	SCTPSSEstablishing = 2
+	SCTPSSClosed       = 7
+	SCTPSSClosing      = 8
+	SCTPSSListening    = 10
+)
 
 // Timers of an inet_diag_msg (idiag_timer).
 const (
