@@ -3,7 +3,6 @@ package sockdiag
 import (
 	"math/bits"
 	"strconv"
-	"strings"
 
 	"github.com/seed16c515c6/timewait/internal/uapi"
 )
@@ -146,20 +145,26 @@ func (a Attrs) Has(b Attrs) bool { return a&b == b }
 
 // String lists the attributes, "MemInfo|TCPInfo"; those without a name by number,
 // "Attr(22)".
-func (a Attrs) String() string {
+func (a Attrs) String() string { return string(a.append(nil)) }
+
+func (a Attrs) append(b []byte) []byte {
 	if a == 0 {
-		return "none"
+		return append(b, "none"...)
 	}
-	var s []string
-	for ; a != 0; a &= a - 1 {
-		n := bits.TrailingZeros64(uint64(a))
-		name, ok := attrNames[1<<n]
-		if !ok {
-			name = "Attr(" + strconv.Itoa(n) + ")"
+	for bar := false; a != 0; a &= a - 1 {
+		if bar {
+			b = append(b, '|')
 		}
-		s = append(s, name)
+		bar = true
+		n := bits.TrailingZeros64(uint64(a))
+		if name, ok := attrNames[1<<n]; ok {
+			b = append(b, name...)
+		} else {
+			b = append(b, "Attr("...)
+			b = append(strconv.AppendInt(b, int64(n), 10), ')')
+		}
 	}
-	return strings.Join(s, "|")
+	return b
 }
 
 // extension is idiag_ext, where bit n-1 asks for attribute n of the first eight.

@@ -307,7 +307,7 @@ func TestDumpCaptures(t *testing.T) {
 	}
 }
 
-func payloadsOf(t *testing.T, k *capture.Kernel, c *capture.Capture) [][]byte {
+func payloadsOf(t testing.TB, k *capture.Kernel, c *capture.Capture) [][]byte {
 	t.Helper()
 	payloads, err := k.Payloads(c)
 	if err != nil {

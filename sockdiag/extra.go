@@ -243,8 +243,10 @@ const (
 func (o SocketOptions) Has(x SocketOptions) bool { return o&x == x }
 
 // String lists the options, "RecvErr|Freebind"; "none" for the empty set.
-func (o SocketOptions) String() string {
-	return setString(o, "SocketOptions", "RecvErr", "ConnectionSocket", "Freebind", "HeaderIncluded", "MulticastLoop",
+func (o SocketOptions) String() string { return string(o.append(nil)) }
+
+func (o SocketOptions) append(b []byte) []byte {
+	return appendSet(b, o, "SocketOptions", "RecvErr", "ConnectionSocket", "Freebind", "HeaderIncluded", "MulticastLoop",
 		"Transparent", "MulticastAll", "NoDefrag", "BindAddressNoPort", "RecvErrRFC4884", "DeferConnect")
 }
 

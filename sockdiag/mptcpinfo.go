@@ -67,8 +67,10 @@ const (
 )
 
 // String lists the fields, "LocalAddr|Traffic"; "none" for the empty set.
-func (f MPTCPFields) String() string {
-	return setString(f, "MPTCPFields", "LocalAddr", "Traffic", "SubflowsTotal", "Last")
+func (f MPTCPFields) String() string { return string(f.append(nil)) }
+
+func (f MPTCPFields) append(b []byte) []byte {
+	return appendSet(b, f, "MPTCPFields", "LocalAddr", "Traffic", "SubflowsTotal", "Last")
 }
 
 // MPTCPFlags is the flags of an MPTCP connection (MPTCP_INFO_FLAG_*).
@@ -81,7 +83,11 @@ const (
 )
 
 // String lists the flags, "Fallback|RemoteKey"; "none" for the empty set.
-func (f MPTCPFlags) String() string { return setString(f, "MPTCPFlags", "Fallback", "RemoteKey") }
+func (f MPTCPFlags) String() string { return string(f.append(nil)) }
+
+func (f MPTCPFlags) append(b []byte) []byte {
+	return appendSet(b, f, "MPTCPFlags", "Fallback", "RemoteKey")
+}
 
 // Lengths of struct mptcp_info, by what it ends with. It is padded to 64 bits, so
 // that a length and not an offset tells what there is: four bytes of padding were

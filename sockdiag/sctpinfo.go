@@ -181,8 +181,10 @@ const (
 func (c SCTPCapabilities) Has(x SCTPCapabilities) bool { return c&x == x }
 
 // String lists the capabilities, "Auth|IPv4"; "none" for the empty set.
-func (c SCTPCapabilities) String() string {
-	return setString(c, "SCTPCapabilities", "Auth", "PRSCTP", "ASCONF", "Reconf", "IPv6", "IPv4", "ECN", "Interleave")
+func (c SCTPCapabilities) String() string { return string(c.append(nil)) }
+
+func (c SCTPCapabilities) append(b []byte) []byte {
+	return appendSet(b, c, "SCTPCapabilities", "Auth", "PRSCTP", "ASCONF", "Reconf", "IPv6", "IPv4", "ECN", "Interleave")
 }
 
 // SCTPState returns the state of an SCTP association. It is not ok for the row of an

@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/bits"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/cpu"
@@ -50,12 +49,13 @@ func (t *TCPInfo) UnmarshalBinary(b []byte) error {
 
 // decode is UnmarshalBinary for any length; without bytes t becomes zero.
 func (t *TCPInfo) decode(b []byte) {
-	t.size = uint16(min(len(b), sizeofTCPInfo))
 	if len(b) >= sizeofTCPInfo {
+		t.size = sizeofTCPInfo
 		t.load((*[sizeofTCPInfo]byte)(b))
 	} else {
+		t.size = wholeFields(len(b))
 		var w [sizeofTCPInfo]byte // what an older kernel did not send reads as zero
-		copy(w[:], b[:wholeFields(len(b))])
+		copy(w[:], b[:t.size])
 		t.load(&w)
 	}
 	if t.unconnected() {
@@ -63,19 +63,20 @@ func (t *TCPInfo) decode(b []byte) {
 	}
 }
 
-// wholeFields returns where the field begins that the end of n bytes cuts, or n.
-// Every field is aligned to its size, so none crosses a multiple of 8: the length
-// of every kernel's struct.
-func wholeFields(n int) int {
-	if n%8 == 0 {
-		return n
+// wholeFields returns where the last field ends that n bytes have the whole of. It
+// is the same for any two lengths with the same fields, so that TCPInfos are equal
+// if their fields are.
+func wholeFields(n int) uint16 {
+	if n%8 == 0 && n > 8 {
+		return uint16(n) // the length of any kernel's struct: fields are aligned to their size
 	}
+	end := uint16(0)
 	for _, f := range tcpInfoFields {
-		if off := int(f.off); off < n && n < off+int(f.size) {
-			return off
+		if int(f.need) <= n {
+			end = max(end, f.need)
 		}
 	}
-	return n
+	return end
 }
 
 // unconnected reports whether the last_* times of the kernel mean nothing: it
@@ -194,8 +195,10 @@ const (
 func (o TCPOptions) Has(x TCPOptions) bool { return o&x == x }
 
 // String lists the options, "Timestamps|SACK"; "none" for the empty set.
-func (o TCPOptions) String() string {
-	return setString(o, "TCPOptions", "Timestamps", "SACK", "WScale", "ECN", "ECNSeen", "SynData", "UsecTS", "TFOChild")
+func (o TCPOptions) String() string { return string(o.append(nil)) }
+
+func (o TCPOptions) append(b []byte) []byte {
+	return appendSet(b, o, "TCPOptions", "Timestamps", "SACK", "WScale", "ECN", "ECNSeen", "SynData", "UsecTS", "TFOChild")
 }
 
 // FastOpenFailure says why a client's TCP Fast Open did not carry data (enum
@@ -224,16 +227,20 @@ func enumString[T ~uint8 | ~uint16](v T, typ string, names ...string) string {
 	return typ + "(" + strconv.Itoa(int(v)) + ")"
 }
 
-// setString joins the names of the bits of v; one without a name is "Type(3)".
-func setString[T ~uint8 | ~uint16 | ~uint32](v T, typ string, names ...string) string {
+// appendSet appends the names of the bits of v with a bar between them; a bit
+// without a name is "Type(3)".
+func appendSet[T ~uint8 | ~uint16 | ~uint32](b []byte, v T, typ string, names ...string) []byte {
 	if v == 0 {
-		return "none"
+		return append(b, "none"...)
 	}
-	var s []string
-	for ; v != 0; v &= v - 1 {
-		s = append(s, enumString(uint8(bits.TrailingZeros32(uint32(v))), typ, names...))
+	for bar := false; v != 0; v &= v - 1 {
+		if bar {
+			b = append(b, '|')
+		}
+		bar = true
+		b = append(b, enumString(uint8(bits.TrailingZeros32(uint32(v))), typ, names...)...)
 	}
-	return strings.Join(s, "|")
+	return b
 }
 
 // bitField takes width bits out of a unit of the given number of bits. A C compiler
@@ -351,6 +358,8 @@ const (
 func (f AccECNFailure) Has(x AccECNFailure) bool { return f&x == x }
 
 // String lists the failures, "ACESend|OptionRecv"; "none" for the empty set.
-func (f AccECNFailure) String() string {
-	return setString(f, "AccECNFailure", "ACESend", "ACERecv", "OptionSend", "OptionRecv")
+func (f AccECNFailure) String() string { return string(f.append(nil)) }
+
+func (f AccECNFailure) append(b []byte) []byte {
+	return appendSet(b, f, "AccECNFailure", "ACESend", "ACERecv", "OptionSend", "OptionRecv")
 }

@@ -23,7 +23,7 @@ const sizeofTCPInfo = 280
 //
 // The zero TCPInfo has no field.
 type TCPInfo struct {
-	size uint16 // how many bytes the kernel sent, at most sizeofTCPInfo
+	size uint16 // where the last field ends that the kernel sent
 
 	// State is the state of the connection. The kernel reads it at another
 	// moment than Socket.State, so the two can differ.
@@ -522,4 +522,215 @@ func (t *TCPInfo) load(w *[sizeofTCPInfo]byte) {
 	t.ReceivedE0Bytes = binary.NativeEndian.Uint32(w[268:272])
 	t.ReceivedCEBytes = binary.NativeEndian.Uint32(w[272:276])
 	t.accECN = [4]byte(w[276:280])
+}
+
+// json writes or reads the fields that the kernel sent.
+func (t *TCPInfo) json(j *jsonCodec) {
+	if t.jsonHas(j, "state", FieldState) {
+		jsonText(j, "state", &t.State)
+	}
+	if t.jsonHas(j, "ca_state", FieldCAState) {
+		jsonText(j, "ca_state", &t.CAState)
+	}
+	if t.jsonHas(j, "retransmits", FieldRetransmits) {
+		jsonNumber(j, "retransmits", &t.Retransmits)
+	}
+	if t.jsonHas(j, "probes", FieldProbes) {
+		jsonNumber(j, "probes", &t.Probes)
+	}
+	if t.jsonHas(j, "backoff", FieldBackoff) {
+		jsonNumber(j, "backoff", &t.Backoff)
+	}
+	if t.jsonHas(j, "options", FieldOptions) {
+		jsonText(j, "options", &t.Options)
+	}
+	if t.jsonHas(j, "snd_wscale", FieldSndWScale) {
+		jsonNumber(j, "snd_wscale", &t.SndWScale)
+	}
+	if t.jsonHas(j, "rcv_wscale", FieldRcvWScale) {
+		jsonNumber(j, "rcv_wscale", &t.RcvWScale)
+	}
+	if t.jsonHas(j, "delivery_rate_app_limited", FieldDeliveryRateAppLimited) {
+		j.bool("delivery_rate_app_limited", &t.DeliveryRateAppLimited)
+	}
+	if t.jsonHas(j, "fastopen_client_fail", FieldFastOpenClientFail) {
+		jsonText(j, "fastopen_client_fail", &t.FastOpenClientFail)
+	}
+	if t.jsonHas(j, "rto_us", FieldRTO) {
+		j.duration("rto_us", &t.RTO, time.Microsecond)
+	}
+	if t.jsonHas(j, "ato_us", FieldATO) {
+		j.duration("ato_us", &t.ATO, time.Microsecond)
+	}
+	if t.jsonHas(j, "snd_mss", FieldSndMSS) {
+		jsonNumber(j, "snd_mss", &t.SndMSS)
+	}
+	if t.jsonHas(j, "rcv_mss", FieldRcvMSS) {
+		jsonNumber(j, "rcv_mss", &t.RcvMSS)
+	}
+	if t.jsonHas(j, "unacked", FieldUnacked) {
+		jsonNumber(j, "unacked", &t.Unacked)
+	}
+	if t.jsonHas(j, "sacked", FieldSacked) {
+		jsonNumber(j, "sacked", &t.Sacked)
+	}
+	if t.jsonHas(j, "lost", FieldLost) {
+		jsonNumber(j, "lost", &t.Lost)
+	}
+	if t.jsonHas(j, "retrans", FieldRetrans) {
+		jsonNumber(j, "retrans", &t.Retrans)
+	}
+	if t.jsonHas(j, "fackets", FieldFackets) {
+		jsonNumber(j, "fackets", &t.Fackets)
+	}
+	if t.jsonHas(j, "last_data_sent_ms", FieldLastDataSent) && !jsonNull(j, "last_data_sent_ms", &t.LastDataSent, NoTraffic) {
+		j.duration("last_data_sent_ms", &t.LastDataSent, time.Millisecond)
+	}
+	if t.jsonHas(j, "last_ack_sent_ms", FieldLastAckSent) {
+		j.duration("last_ack_sent_ms", &t.LastAckSent, time.Millisecond)
+	}
+	if t.jsonHas(j, "last_data_recv_ms", FieldLastDataRecv) && !jsonNull(j, "last_data_recv_ms", &t.LastDataRecv, NoTraffic) {
+		j.duration("last_data_recv_ms", &t.LastDataRecv, time.Millisecond)
+	}
+	if t.jsonHas(j, "last_ack_recv_ms", FieldLastAckRecv) && !jsonNull(j, "last_ack_recv_ms", &t.LastAckRecv, NoTraffic) {
+		j.duration("last_ack_recv_ms", &t.LastAckRecv, time.Millisecond)
+	}
+	if t.jsonHas(j, "pmtu", FieldPMTU) {
+		jsonNumber(j, "pmtu", &t.PMTU)
+	}
+	if t.jsonHas(j, "rcv_ssthresh", FieldRcvSSThresh) {
+		jsonNumber(j, "rcv_ssthresh", &t.RcvSSThresh)
+	}
+	if t.jsonHas(j, "rtt_us", FieldRTT) && !jsonNull(j, "rtt_us", &t.RTT, 0) {
+		j.duration("rtt_us", &t.RTT, time.Microsecond)
+	}
+	if t.jsonHas(j, "rttvar_us", FieldRTTVar) {
+		j.duration("rttvar_us", &t.RTTVar, time.Microsecond)
+	}
+	if t.jsonHas(j, "snd_ssthresh", FieldSndSSThresh) && !jsonNull(j, "snd_ssthresh", &t.SndSSThresh, SSThreshInfinite) {
+		jsonNumber(j, "snd_ssthresh", &t.SndSSThresh)
+	}
+	if t.jsonHas(j, "snd_cwnd", FieldSndCwnd) {
+		jsonNumber(j, "snd_cwnd", &t.SndCwnd)
+	}
+	if t.jsonHas(j, "advmss", FieldAdvMSS) {
+		jsonNumber(j, "advmss", &t.AdvMSS)
+	}
+	if t.jsonHas(j, "reordering", FieldReordering) {
+		jsonNumber(j, "reordering", &t.Reordering)
+	}
+	if t.jsonHas(j, "rcv_rtt_us", FieldRcvRTT) && !jsonNull(j, "rcv_rtt_us", &t.RcvRTT, 0) {
+		j.duration("rcv_rtt_us", &t.RcvRTT, time.Microsecond)
+	}
+	if t.jsonHas(j, "rcv_space", FieldRcvSpace) {
+		jsonNumber(j, "rcv_space", &t.RcvSpace)
+	}
+	if t.jsonHas(j, "total_retrans", FieldTotalRetrans) {
+		jsonNumber(j, "total_retrans", &t.TotalRetrans)
+	}
+	if t.jsonHas(j, "pacing_rate", FieldPacingRate) && !jsonNull(j, "pacing_rate", &t.PacingRate, RateUnlimited) {
+		jsonNumber(j, "pacing_rate", &t.PacingRate)
+	}
+	if t.jsonHas(j, "max_pacing_rate", FieldMaxPacingRate) && !jsonNull(j, "max_pacing_rate", &t.MaxPacingRate, RateUnlimited) {
+		jsonNumber(j, "max_pacing_rate", &t.MaxPacingRate)
+	}
+	if t.jsonHas(j, "bytes_acked", FieldBytesAcked) {
+		jsonNumber(j, "bytes_acked", &t.BytesAcked)
+	}
+	if t.jsonHas(j, "bytes_received", FieldBytesReceived) {
+		jsonNumber(j, "bytes_received", &t.BytesReceived)
+	}
+	if t.jsonHas(j, "segs_out", FieldSegsOut) {
+		jsonNumber(j, "segs_out", &t.SegsOut)
+	}
+	if t.jsonHas(j, "segs_in", FieldSegsIn) {
+		jsonNumber(j, "segs_in", &t.SegsIn)
+	}
+	if t.jsonHas(j, "notsent_bytes", FieldNotsentBytes) {
+		jsonNumber(j, "notsent_bytes", &t.NotsentBytes)
+	}
+	if t.jsonHas(j, "min_rtt_us", FieldMinRTT) && !jsonNull(j, "min_rtt_us", &t.MinRTT, 0) {
+		j.duration("min_rtt_us", &t.MinRTT, time.Microsecond)
+	}
+	if t.jsonHas(j, "data_segs_in", FieldDataSegsIn) {
+		jsonNumber(j, "data_segs_in", &t.DataSegsIn)
+	}
+	if t.jsonHas(j, "data_segs_out", FieldDataSegsOut) {
+		jsonNumber(j, "data_segs_out", &t.DataSegsOut)
+	}
+	if t.jsonHas(j, "delivery_rate", FieldDeliveryRate) && !jsonNull(j, "delivery_rate", &t.DeliveryRate, 0) {
+		jsonNumber(j, "delivery_rate", &t.DeliveryRate)
+	}
+	if t.jsonHas(j, "busy_time_us", FieldBusyTime) {
+		j.duration("busy_time_us", &t.BusyTime, time.Microsecond)
+	}
+	if t.jsonHas(j, "rwnd_limited_us", FieldRwndLimited) {
+		j.duration("rwnd_limited_us", &t.RwndLimited, time.Microsecond)
+	}
+	if t.jsonHas(j, "sndbuf_limited_us", FieldSndbufLimited) {
+		j.duration("sndbuf_limited_us", &t.SndbufLimited, time.Microsecond)
+	}
+	if t.jsonHas(j, "delivered", FieldDelivered) {
+		jsonNumber(j, "delivered", &t.Delivered)
+	}
+	if t.jsonHas(j, "delivered_ce", FieldDeliveredCE) {
+		jsonNumber(j, "delivered_ce", &t.DeliveredCE)
+	}
+	if t.jsonHas(j, "bytes_sent", FieldBytesSent) {
+		jsonNumber(j, "bytes_sent", &t.BytesSent)
+	}
+	if t.jsonHas(j, "bytes_retrans", FieldBytesRetrans) {
+		jsonNumber(j, "bytes_retrans", &t.BytesRetrans)
+	}
+	if t.jsonHas(j, "dsack_dups", FieldDSACKDups) {
+		jsonNumber(j, "dsack_dups", &t.DSACKDups)
+	}
+	if t.jsonHas(j, "reord_seen", FieldReordSeen) {
+		jsonNumber(j, "reord_seen", &t.ReordSeen)
+	}
+	if t.jsonHas(j, "rcv_ooopack", FieldRcvOOOPack) {
+		jsonNumber(j, "rcv_ooopack", &t.RcvOOOPack)
+	}
+	if t.jsonHas(j, "snd_wnd", FieldSndWnd) {
+		jsonNumber(j, "snd_wnd", &t.SndWnd)
+	}
+	if t.jsonHas(j, "rcv_wnd", FieldRcvWnd) {
+		jsonNumber(j, "rcv_wnd", &t.RcvWnd)
+	}
+	if t.jsonHas(j, "rehash", FieldRehash) {
+		jsonNumber(j, "rehash", &t.Rehash)
+	}
+	if t.jsonHas(j, "total_rto", FieldTotalRTO) {
+		jsonNumber(j, "total_rto", &t.TotalRTO)
+	}
+	if t.jsonHas(j, "total_rto_recoveries", FieldTotalRTORecoveries) {
+		jsonNumber(j, "total_rto_recoveries", &t.TotalRTORecoveries)
+	}
+	if t.jsonHas(j, "total_rto_time_ms", FieldTotalRTOTime) {
+		j.duration("total_rto_time_ms", &t.TotalRTOTime, time.Millisecond)
+	}
+	if t.jsonHas(j, "received_ce", FieldReceivedCE) {
+		jsonNumber(j, "received_ce", &t.ReceivedCE)
+	}
+	if t.jsonHas(j, "delivered_e1_bytes", FieldDeliveredE1Bytes) {
+		jsonNumber(j, "delivered_e1_bytes", &t.DeliveredE1Bytes)
+	}
+	if t.jsonHas(j, "delivered_e0_bytes", FieldDeliveredE0Bytes) {
+		jsonNumber(j, "delivered_e0_bytes", &t.DeliveredE0Bytes)
+	}
+	if t.jsonHas(j, "delivered_ce_bytes", FieldDeliveredCEBytes) {
+		jsonNumber(j, "delivered_ce_bytes", &t.DeliveredCEBytes)
+	}
+	if t.jsonHas(j, "received_e1_bytes", FieldReceivedE1Bytes) {
+		jsonNumber(j, "received_e1_bytes", &t.ReceivedE1Bytes)
+	}
+	if t.jsonHas(j, "received_e0_bytes", FieldReceivedE0Bytes) {
+		jsonNumber(j, "received_e0_bytes", &t.ReceivedE0Bytes)
+	}
+	if t.jsonHas(j, "received_ce_bytes", FieldReceivedCEBytes) {
+		jsonNumber(j, "received_ce_bytes", &t.ReceivedCEBytes)
+	}
+	if t.jsonHas(j, "accecn", FieldAccECN) {
+		j.bytes4("accecn", &t.accECN)
+	}
 }

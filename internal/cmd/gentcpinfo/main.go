@@ -35,24 +35,30 @@ func main() {
 	}
 }
 
-// kinds maps the table's kinds to the type of the Go field and the expression
-// that decodes it: %s is the loaded integer.
-var kinds = map[string]struct{ goType, decode string }{
-	"u8":       {"uint8", "uint8(%s)"},
-	"u16":      {"uint16", "%s"},
-	"u32":      {"uint32", "%s"},
-	"u64":      {"uint64", "%s"},
-	"us":       {"time.Duration", "micros(%s)"},
-	"us64":     {"time.Duration", "micros64(%s)"},
-	"ms":       {"time.Duration", "millis(%s)"},
-	"age":      {"time.Duration", "millis(%s)"}, // TCPInfo.decode sees to NoTraffic
-	"minrtt":   {"time.Duration", "minRTT(%s)"},
-	"state":    {"tcpstate.State", "tcpstate.State(%s)"},
-	"ca-state": {"CAState", "CAState(%s)"},
-	"options":  {"TCPOptions", "TCPOptions(%s)"},
-	"fastopen": {"FastOpenFailure", "FastOpenFailure(%s)"},
-	"bool":     {"bool", "%s != 0"},
-	"raw":      {"[4]byte", ""},
+// kinds maps the table's kinds to the type of the Go field; the expression that
+// decodes it, where %s is the loaded integer; what the JSON name has behind the
+// kernel's; the call that writes and reads it, where %s is name and field; and the
+// value that is null, if any.
+var kinds = map[string]struct{ goType, decode, suffix, json, null string }{
+	"u8":       {"uint8", "uint8(%s)", "", "jsonNumber(j, %s)", ""},
+	"u16":      {"uint16", "%s", "", "jsonNumber(j, %s)", ""},
+	"u32":      {"uint32", "%s", "", "jsonNumber(j, %s)", ""},
+	"u64":      {"uint64", "%s", "", "jsonNumber(j, %s)", ""},
+	"measured": {"uint64", "%s", "", "jsonNumber(j, %s)", "0"},
+	"rate":     {"uint64", "%s", "", "jsonNumber(j, %s)", "RateUnlimited"},
+	"ssthresh": {"uint32", "%s", "", "jsonNumber(j, %s)", "SSThreshInfinite"},
+	"us":       {"time.Duration", "micros(%s)", "_us", "j.duration(%s, time.Microsecond)", ""},
+	"us64":     {"time.Duration", "micros64(%s)", "_us", "j.duration(%s, time.Microsecond)", ""},
+	"ms":       {"time.Duration", "millis(%s)", "_ms", "j.duration(%s, time.Millisecond)", ""},
+	"age":      {"time.Duration", "millis(%s)", "_ms", "j.duration(%s, time.Millisecond)", "NoTraffic"}, // TCPInfo.decode sees to NoTraffic
+	"sample":   {"time.Duration", "micros(%s)", "_us", "j.duration(%s, time.Microsecond)", "0"},
+	"minrtt":   {"time.Duration", "minRTT(%s)", "_us", "j.duration(%s, time.Microsecond)", "0"},
+	"state":    {"tcpstate.State", "tcpstate.State(%s)", "", "jsonText(j, %s)", ""},
+	"ca-state": {"CAState", "CAState(%s)", "", "jsonText(j, %s)", ""},
+	"options":  {"TCPOptions", "TCPOptions(%s)", "", "jsonText(j, %s)", ""},
+	"fastopen": {"FastOpenFailure", "FastOpenFailure(%s)", "", "jsonText(j, %s)", ""},
+	"bool":     {"bool", "%s != 0", "", "j.bool(%s)", ""},
+	"raw":      {"[4]byte", "", "", "j.bytes4(%s)", ""},
 }
 
 func generate(members []member) ([]byte, error) {
@@ -82,7 +88,7 @@ func generate(members []member) ([]byte, error) {
 	p("// (the accept queue), Reordering, SndCwnd, PacingRate and MaxPacingRate.")
 	p("//\n// The zero TCPInfo has no field.")
 	p("type TCPInfo struct {")
-	p("size uint16 // how many bytes the kernel sent, at most sizeofTCPInfo\n")
+	p("size uint16 // where the last field ends that the kernel sent\n")
 	for _, m := range fields {
 		if m.kind == "raw" {
 			p("\n// %s is %s.\n%s [4]byte", lowerFirst(m.goName), "the four bytes that the method AccECN reads", lowerFirst(m.goName))
@@ -139,6 +145,22 @@ func generate(members []member) ([]byte, error) {
 		if m.atLeast != 0 && m.kind != "bool" {
 			p("if t.size < %d {\nt.%s = 0\n}", m.atLeast, m.goName)
 		}
+	}
+	p("}\n")
+
+	p("// json writes or reads the fields that the kernel sent.")
+	p("func (t *TCPInfo) json(j *jsonCodec) {")
+	for _, m := range fields {
+		k, field := kinds[m.kind], m.goName
+		if m.kind == "raw" {
+			field = lowerFirst(field)
+		}
+		arg := fmt.Sprintf("%q, &t.%s", m.name+k.suffix, field)
+		null := ""
+		if k.null != "" {
+			null = fmt.Sprintf(" && !jsonNull(j, %s, %s)", arg, k.null)
+		}
+		p("if t.jsonHas(j, %q, Field%s)%s {\n%s\n}", m.name+k.suffix, m.goName, null, fmt.Sprintf(k.json, arg))
 	}
 	p("}")
 	return format.Source(b.Bytes())
