@@ -1,0 +1,28 @@
+package sockdiag
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+)
+
+// transportNames looks names up by way of a socket, which is of the Client's
+// network namespace, whatever the calling thread's is.
+type transportNames struct{ transport }
+
+func (t transportNames) interfaceIndex(name string) (uint32, error) {
+	s, ok := t.transport.(interface {
+		InterfaceIndex(name string) (uint32, error)
+	})
+	if !ok {
+		return 0, fmt.Errorf("names of devices cannot be looked up here: %w", errors.ErrUnsupported)
+	}
+	index, err := s.InterfaceIndex(name)
+	if errors.Is(err, syscall.ENODEV) {
+		err = fmt.Errorf("the namespace has no device %q: %w", name, fs.ErrNotExist)
+	}
+	return index, err
+}
+
+func (transportNames) cgroupID(path string) (uint64, error) { return cgroupIDOf(path) }
