@@ -154,6 +154,9 @@ func (p *filterParser) host(remote bool) (Filter, error) {
 		p.family, p.familyAt = family, word
 	}
 
+	if strings.Contains(text, "%") {
+		return Filter{}, p.fail(word, "an address without %: dev is for the device")
+	}
 	addr, service, hasPort, ok := splitHost(text)
 	if !ok {
 		return Filter{}, p.fail(word, want)
@@ -238,7 +241,7 @@ func parsePrefix(s string) (netip.Prefix, bool) {
 func parseAddr(s string) (netip.Addr, bool) {
 	if strings.Contains(s, ":") {
 		addr, err := netip.ParseAddr(s)
-		return addr, err == nil && addr.Is6() && addr.Zone() == ""
+		return addr, err == nil && addr.Is6()
 	}
 	var b [4]byte
 	for i := range b {
