@@ -17,6 +17,9 @@ var errStopped = errors.New("stopped")
 // ask sends the request and hands the payload of every row to row, whose error
 // ends it. It returns nil when the kernel is done or row returned errStopped.
 func (c *Client) ask(ctx context.Context, r *request, row func(payload []byte) error) error {
+	if r.nothing {
+		return ctx.Err()
+	}
 	err := c.askFamilies(ctx, r, row)
 	if err == errStopped {
 		return nil
@@ -113,6 +116,10 @@ func (r *request) explain(err error) error {
 	switch {
 	case err == syscall.EPERM && r.typ == uapi.SockDestroy:
 		return fmt.Errorf("it takes CAP_NET_ADMIN over the network namespace: %w", err)
+	case err == syscall.EINVAL && len(r.program) > 0:
+		return fmt.Errorf("this kernel does not know a condition of the filter (cgroup takes Linux 5.8 with control groups): %w: %w", errors.ErrUnsupported, err)
+	case err == syscall.EPERM && len(r.program) > 0 && !r.storages:
+		return fmt.Errorf("only with CAP_NET_ADMIN does the kernel filter by mark: %w", err)
 	case err == syscall.EPERM && r.storages:
 		return fmt.Errorf("BPF storages take CAP_BPF or CAP_SYS_ADMIN in the initial user namespace: %w", err)
 	case err == syscall.EOPNOTSUPP && r.typ == uapi.SockDestroy:

@@ -182,12 +182,12 @@ func TestConcurrent(t *testing.T) {
 	wg.Wait()
 }
 
-// A deadline ends a dump whose reader is slow, at the row that comes next.
+// A context that ends while the reader looks at a row ends the dump before the next.
 func TestSlowReader(t *testing.T) {
 	nstest.RequireNamespace(t)
 	nstest.Many(t, nstest.IPv4, 50, 0)
 	c := dial(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	rows := 0
 	var failed error
@@ -196,14 +196,11 @@ func TestSlowReader(t *testing.T) {
 			failed = err
 			break
 		}
-		if ctx.Err() != nil {
-			t.Fatal("a row after the deadline")
-		}
 		if rows++; rows == 3 {
-			<-ctx.Done()
+			cancel() // while it looks at this one
 		}
 	}
-	if rows != 3 || !errors.Is(failed, context.DeadlineExceeded) {
+	if rows != 3 || !errors.Is(failed, context.Canceled) {
 		t.Errorf("%d rows, error %v", rows, failed)
 	}
 	// And the Client goes on.

@@ -21,6 +21,8 @@ type transport interface {
 	SetReadDeadline(t time.Time) error
 	Close() error
 
+	// InterfaceIndex is for filters that name a device; see nlsock.
+	InterfaceIndex(name string) (uint32, error)
 	// Join, SetReadBuffer, ReadBuffer and Drops are for a Watcher; see nlsock.
 	Join(group uint32) error
 	SetReadBuffer(bytes int) (int, error)

@@ -18,7 +18,7 @@ func (c *Client) Count(ctx context.Context, q Query) (tcpstate.Counts, error) {
 	q.Attrs = 0
 	r := q.request()
 	counter := counter{filter: q.rowFilter(), protocol: r.protocol}
-	err := q.check()
+	err := c.compile(&q, &r, &counter.filter)
 	if err == nil {
 		err = c.ask(ctx, &r, counter.row)
 	}
@@ -41,14 +41,20 @@ func (c *counter) row(msg []byte) error {
 		return &DecodeError{What: "inet_diag_msg", Len: len(msg), Want: uapi.SizeofInetDiagMsg}
 	}
 	state := tcpstate.State(msg[1])
-	if c.protocol == SCTP {
-		// Its attributes tell what that number means.
-		if err := c.socket.decode(SCTP, msg, false); err != nil {
+	// What SCTP means by that number, and what a filter says, take more than it.
+	decode := c.protocol == SCTP || c.filter.match != Filter{}
+	if decode {
+		if err := c.socket.decode(c.protocol, msg, false); err != nil {
 			return err
 		}
 		state = c.socket.State
 	}
-	if state, ok := c.filter.state(state, msg); ok {
+	state, ok := c.filter.state(state, msg)
+	if ok && decode {
+		c.socket.State = state
+		ok = c.filter.matches(&c.socket)
+	}
+	if ok {
 		c.counts.Add(state, 1)
 	}
 	return nil

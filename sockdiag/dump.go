@@ -34,7 +34,7 @@ func (c *Client) Dump(ctx context.Context, q Query) iter.Seq2[Socket, error] {
 func (c *Client) dump(ctx context.Context, q *Query, yield func(Socket, error) bool) {
 	r := q.request()
 	d := dumper{filter: q.rowFilter(), protocol: r.protocol, keepUnknown: q.Attrs.Has(AttrUnknown)}
-	err := q.check()
+	err := c.compile(q, &r, &d.filter)
 	if err == nil {
 		err = c.dumpRequest(ctx, &r, &d, yield)
 	}
@@ -70,6 +70,9 @@ func (d *dumper) row(payload []byte, yield func(Socket, error) bool) error {
 		return nil
 	}
 	d.socket.State = state
+	if !d.filter.matches(&d.socket) {
+		return nil
+	}
 	if !yield(d.socket, nil) {
 		d.stopped = true
 		return errStopped

@@ -175,6 +175,8 @@ func (s *fakeSocket) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
+func (s *fakeSocket) InterfaceIndex(string) (uint32, error) { return 0, syscall.ENODEV }
+
 // Join is answered with what the kernel announces.
 func (s *fakeSocket) Join(group uint32) error {
 	s.mu.Lock()

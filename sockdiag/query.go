@@ -97,6 +97,11 @@ type Query struct {
 	// them in state SYN_RECV: to leave them out, leave out both.
 	States tcpstate.Set
 
+	// Filter is which of the sockets in those states are wanted; zero: all. It goes
+	// to the kernel as a program. Where that cannot run all of it the error matches
+	// errors.ErrUnsupported or, for Mark without CAP_NET_ADMIN, fs.ErrPermission.
+	Filter Filter
+
 	// Attrs is what to ask for beyond the header; zero: nothing. What cannot be
 	// asked for, because the kernel sends it anyway or never, changes nothing.
 	Attrs Attrs
@@ -153,6 +158,7 @@ func (q *Query) request() request {
 // change, so rows outside the mask do arrive.
 type rowFilter struct {
 	states tcpstate.Set
+	match  Filter
 	bound  bool // bound-only sockets were asked for, which only TCP tells of
 }
 
@@ -176,6 +182,16 @@ func (f rowFilter) state(s tcpstate.State, msg []byte) (tcpstate.State, bool) {
 		s = tcpstate.BoundInactive
 	}
 	return s, f.states.Has(s) || s > maxKnownState
+}
+
+// matches reports whether a socket is one that the query's Filter selects, as far as
+// its row can tell: it may have changed since the kernel looked.
+func (f *rowFilter) matches(s *Socket) bool {
+	if f.match == (Filter{}) {
+		return true
+	}
+	matched, decided := f.match.Match(s)
+	return matched || !decided
 }
 
 // maxKnownState is the highest state that has a name.

@@ -19,6 +19,8 @@ type request struct {
 	rawProto   uint8 // of the raw socket to find; zero: any
 	extension  uint8 // idiag_ext
 	states     tcpstate.Set
+	program    []byte // of the filter; empty: everything
+	nothing    bool   // the program selects nothing
 	storages   bool   // tell of BPF storages, of all maps; dumps only
 	sockID     sockID // a dump looks at its ports only, where they are not zero
 }
@@ -64,6 +66,10 @@ func (r *request) append(b []byte, seq uint32) []byte {
 	if r.protocol > 0xff || r.typ == uapi.TCPDiagGetSock && r.protocol != TCP {
 		b = appendAttrHeader(b, uapi.InetDiagReqProtocol, 4)
 		b = ne.AppendUint32(b, uint32(r.protocol))
+	}
+	if len(r.program) > 0 {
+		b = appendAttrHeader(b, uapi.InetDiagReqBytecode, len(r.program))
+		b = append(b, r.program...) // whose length is a multiple of 4
 	}
 	if r.storages {
 		b = appendAttrHeader(b, uapi.InetDiagReqSKBPFStorages, 0) // a nest without maps: all of them
