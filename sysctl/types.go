@@ -26,7 +26,7 @@ func (r PortRange) String() string {
 }
 
 // Ports is a list of ports: ranges in ascending order that do not overlap. The
-// nil Ports has none. Port 0 is never in it.
+// nil Ports has none. Port 0 is never in it. slices.Equal compares two.
 type Ports []PortRange
 
 // Has reports whether the port is in the list.
