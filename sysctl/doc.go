@@ -6,6 +6,8 @@
 //
 // A setting is a [Key], one variable each. [Key.Info] tells about it, [Keys]
 // lists them, [Lookup] finds one by the name that sysctl(8) uses.
+// [Key.DefaultFS] is what the kernel would have, and [Key.TrapFS] knows the values
+// that do other than they seem to.
 //
 // # What is not here
 //
@@ -29,8 +31,8 @@
 // errors.As:
 //
 //   - [fs.ErrNotExist]: the running kernel does not have this key, because it
-//     is older or newer, was built without it, or because the key exists only
-//     in the initial network namespace;
+//     is older or newer, was built without it or has its module not loaded, or
+//     because the key exists only in the initial network namespace;
 //   - [ErrNoProcSys]: there is no /proc/sys/net at all, which says nothing
 //     about the kernel. It is not an fs.ErrNotExist;
 //   - [fs.ErrPermission]: the file is there and may not be read;

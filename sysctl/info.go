@@ -12,15 +12,21 @@ import (
 type Info struct {
 	Name string // as sysctl(8) has it: "net.ipv4.tcp_fin_timeout"
 	Path string // relative to /proc/sys: "net/ipv4/tcp_fin_timeout"
-	Doc  string // what it really does, in a sentence or two
+	// Summary is what it is, in at most 60 characters and without a full stop.
+	Summary string
+	Doc     string // what it really does, in a few sentences
 
-	// Unit is that of the number in the file, such as "seconds"; "enum" or
-	// "switch" if it is no quantity.
+	// Unit is that of the number in the file, such as "seconds"; "enum",
+	// "switch", "mask" or "name" if it is no quantity.
 	Unit string
 
-	Default string // the kernel's own, or how it is computed
+	Default string // the kernel's own, or how it is computed; see Key.DefaultFS
 	Range   string // what a write accepts
-	Since   string // the first Linux release with it, such as "2.4"
+
+	// Since is the first Linux release with it, such as "2.4"; "2.2" stands
+	// for earlier ones too. A stable series can have got it later, which this
+	// does not tell.
+	Since   string
 	Removed string // the first Linux release without it; mostly empty
 	Scope   Scope  // what one value is for
 	Risk    string // what changing it can break

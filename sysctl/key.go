@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"strings"
 )
 
 // ErrNoProcSys says that there is no /proc/sys/net to read from: /proc is not
@@ -27,13 +28,24 @@ type Key[T any] struct {
 type definition[T any] struct {
 	info  Info
 	parse func(text string) (T, error)
+
+	// Both may be nil. They look only at the file system that they are given.
+	byDefault func(fsys fs.FS) (value T, known bool)
+	trap      func(value T, fsys fs.FS) (Trap, bool)
 }
 
-// newKey makes a Key from its name, which infos has an entry for, and from the
-// parser of its value.
-func newKey[T any](name string, parse func(string) (T, error)) Key[T] {
-	return Key[T]{&definition[T]{infoOf(name), parse}}
+// newKey makes a Key from its name, which infos has an entry for, from the
+// parser of its value, and from what defaults.go and traps.go know about it.
+func newKey[T any](name string, parse func(string) (T, error), options ...option[T]) Key[T] {
+	def := &definition[T]{info: infoOf(name), parse: parse}
+	for _, set := range options {
+		set(def)
+	}
+	return Key[T]{def}
 }
+
+// option sets a field of a definition.
+type option[T any] func(*definition[T])
 
 // Get reads the setting from /proc/sys, in the network namespace of the calling
 // thread. Its errors are those that the package comment lists. On systems other
@@ -85,6 +97,9 @@ func missing(fsys fs.FS, info *Info, err error) error {
 		return fmt.Errorf("sysctl %s: not in this kernel: %w", info.Name, err)
 	case info.Removed != "":
 		return fmt.Errorf("sysctl %s: gone since Linux %s: %w", info.Name, info.Removed, err)
+	case strings.HasPrefix(info.Path, "net/netfilter/"):
+		return fmt.Errorf("sysctl %s: not in this kernel (it came with Linux %s), or the module nf_conntrack is not loaded: %w",
+			info.Name, info.Since, err)
 	case info.Scope == Host:
 		return fmt.Errorf("sysctl %s: not in this kernel (it came with Linux %s) or not in this network namespace: %w",
 			info.Name, info.Since, err)
@@ -107,6 +122,47 @@ func (k Key[T]) GetAny() (any, error) { return anyOf(k.Get()) }
 // GetAnyFS is [Key.GetFS] for those who do not know T; see [AnyKey].
 func (k Key[T]) GetAnyFS(fsys fs.FS) (any, error) { return anyOf(k.GetFS(fsys)) }
 
+// DefaultFS returns what the kernel gives the setting by itself, and reports
+// false where that cannot be told: it depends on the memory of the host, on how
+// the kernel was built or on the parent of a namespace. fsys is as for
+// [Key.GetFS]; the kernel's release and the size of its hash table are read from
+// it, and nothing else. A kernel that its distributor has changed may start with
+// another value.
+func (k Key[T]) DefaultFS(fsys fs.FS) (value T, known bool) {
+	if k.def == nil || k.def.byDefault == nil {
+		return value, false
+	}
+	return k.def.byDefault(fsys)
+}
+
+// TrapFS judges a value, whether it was read or is about to be set: it reports
+// true if the value does something other than it seems to, or harm that is
+// seldom meant. fsys is as for [Key.GetFS]; some values are judged by other
+// settings, and those that cannot be read from it are left out of account.
+func (k Key[T]) TrapFS(value T, fsys fs.FS) (Trap, bool) {
+	if k.def == nil || k.def.trap == nil {
+		return Trap{}, false
+	}
+	return k.def.trap(value, fsys)
+}
+
+// DefaultAnyFS is [Key.DefaultFS] for those who do not know T; see [AnyKey].
+func (k Key[T]) DefaultAnyFS(fsys fs.FS) (value any, known bool) {
+	if value, known := k.DefaultFS(fsys); known {
+		return value, true
+	}
+	return nil, false
+}
+
+// TrapAnyFS is [Key.TrapFS] for those who do not know T; see [AnyKey].
+func (k Key[T]) TrapAnyFS(value any, fsys fs.FS) (Trap, bool) {
+	v, ok := value.(T)
+	if !ok {
+		return Trap{}, false
+	}
+	return k.TrapFS(v, fsys)
+}
+
 func (Key[T]) sealed() {}
 
 func anyOf[T any](value T, err error) (any, error) {
@@ -128,6 +184,12 @@ type AnyKey interface {
 	// GetAnyFS reads the setting as Key.GetFS does. The value has the type
 	// of the Key; beside an error it is nil.
 	GetAnyFS(fsys fs.FS) (any, error)
+	// DefaultAnyFS returns the kernel's own value as Key.DefaultFS does. It
+	// has the type of the Key; where it is not known it is nil.
+	DefaultAnyFS(fsys fs.FS) (value any, known bool)
+	// TrapAnyFS judges a value as Key.TrapFS does. One of another type than
+	// the Key's is no trap.
+	TrapAnyFS(value any, fsys fs.FS) (Trap, bool)
 
 	sealed()
 }

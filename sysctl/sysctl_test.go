@@ -63,11 +63,44 @@ func TestValues(t *testing.T) {
 		{sysctl.TCPTWRecycle, "0\n", false},
 		{sysctl.TCPTWRecycle, "1\n", true},
 		{sysctl.TCPTWRecycle, "-5\n", true},
+		{sysctl.TCPTWReuseDelay, "1000\n", time.Second},
+		{sysctl.TCPRTOMin, "200000\n", 200 * time.Millisecond},
+		{sysctl.TCPRTOMin, "1\n", time.Microsecond},
+		{sysctl.TCPRTOMax, "120000\n", 2 * time.Minute},
+		{sysctl.TCPInvalidRatelimit, "-4\n", -4 * time.Millisecond}, // Linux 7.3 takes them
+		{sysctl.NFConntrackTCPTimeoutEstablished, "432000\n", 120 * time.Hour},
+		{sysctl.NFConntrackTCPTimeoutTimeWait, "-1\n", -time.Second},
+		{sysctl.NFConntrackMax, "262144\n", 262144},
+		{sysctl.TCPRFC1337, "255\n", true},
+		{sysctl.TCPSlowStartAfterIdle, "0\n", false},
+		{sysctl.IPUnprivilegedPortStart, "0\n", uint16(0)},
+		{sysctl.IPUnprivilegedPortStart, "65535\n", uint16(65535)},
+		{sysctl.TCPEhashEntries, "262144\n", sysctl.HashTable{Buckets: 262144}},
+		{sysctl.TCPEhashEntries, "-262144\n", sysctl.HashTable{Buckets: 262144, Shared: true}},
+		{sysctl.TCPEhashEntries, "-2147483647\n", sysctl.HashTable{Buckets: math.MaxInt32, Shared: true}},
+		{sysctl.TCPMem, "287901\t383868\t575802\n", sysctl.PageTriple{Low: 287901, Pressure: 383868, High: 575802}},
+		{sysctl.TCPMem, "3\t2\t1\n", sysctl.PageTriple{Low: 3, Pressure: 2, High: 1}}, // any order is taken
+		{sysctl.TCPMem, "18446744073709551615\t0\t1\n", sysctl.PageTriple{Low: math.MaxUint64, High: 1}},
+		{sysctl.TCPRmem, "4096\t131072\t33554432\n", sysctl.ByteTriple{Min: 4096, Default: 131072, Max: 32 << 20}},
+		{sysctl.TCPWmem, "1 1 2147483647\n", sysctl.ByteTriple{Min: 1, Default: 1, Max: math.MaxInt32}},
+		{sysctl.TCPRmem, "1 1 17179869184\n", sysctl.ByteTriple{Min: 1, Default: 1, Max: 16 << 30}},
+		{sysctl.TCPCongestionControl, "cubic\n", "cubic"},
+		{sysctl.TCPECN, "2\n", sysctl.ECNPassive},
+		{sysctl.TCPECN, "5\n", sysctl.ECNAccuratePassive},
+		{sysctl.TCPFastOpen, "1027\n", sysctl.FastOpenClient | sysctl.FastOpenServer | sysctl.FastOpenServerAll},
+		{sysctl.TCPFastOpen, "-1\n", sysctl.FastOpen(-1)},
+		{sysctl.TCPChallengeACKLimit, "2147483647\n", math.MaxInt32},
+		{sysctl.IPLocalReservedPorts, "\n", sysctl.Ports(nil)},
+		{sysctl.IPLocalReservedPorts, "", sysctl.Ports(nil)},
+		{sysctl.IPLocalReservedPorts, "0\n", sysctl.Ports(nil)}, // no port, though the kernel lets it be reserved
+		{sysctl.IPLocalReservedPorts, "0-5\n", sysctl.Ports{{First: 1, Last: 5}}},
+		{sysctl.IPLocalReservedPorts, "1-3,5\n", sysctl.Ports{{First: 1, Last: 3}, {First: 5, Last: 5}}},
+		{sysctl.IPLocalReservedPorts, "8080,9000-9010,65535\n", sysctl.Ports{{First: 8080, Last: 8080}, {First: 9000, Last: 9010}, {First: 65535, Last: 65535}}},
 	}
 	for _, tt := range tests {
 		info := tt.key.Info()
 		got, err := tt.key.GetAnyFS(with(info.Path, tt.text))
-		if err != nil || got != tt.want {
+		if err != nil || !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s with %q = %#v, %v, want %#v", info.Name, tt.text, got, err, tt.want)
 		}
 	}
@@ -104,6 +137,26 @@ func TestBadValues(t *testing.T) {
 		{sysctl.IPLocalPortRange, "32768\t65536\n", strconv.ErrRange},
 		{sysctl.IPLocalPortRange, "-1\t60999\n", strconv.ErrSyntax},
 		{sysctl.IPLocalPortRange, "x\t60999\n", strconv.ErrSyntax},
+		{sysctl.IPUnprivilegedPortStart, "65536\n", strconv.ErrRange},
+		{sysctl.IPUnprivilegedPortStart, "-1\n", strconv.ErrSyntax},
+		{sysctl.TCPRTOMin, "9223372036854776\n", strconv.ErrRange},  // microseconds that a Duration cannot hold
+		{sysctl.TCPEhashEntries, "-2147483648\n", strconv.ErrRange}, // has no positive on 32 bits
+		{sysctl.TCPMem, "-1\t1\t1\n", strconv.ErrSyntax},
+		{sysctl.TCPMem, "1\t1\t18446744073709551616\n", strconv.ErrRange},
+		{sysctl.TCPMem, "1\t1\n", nil},
+		{sysctl.TCPRmem, "1\t1\t1\t1\n", nil},
+		{sysctl.TCPRmem, "1\t1\tx\n", strconv.ErrSyntax},
+		{sysctl.TCPCongestionControl, "\n", nil},
+		{sysctl.TCPCongestionControl, "cubic reno\n", nil},
+		{sysctl.IPLocalReservedPorts, "8080,\n", strconv.ErrSyntax},
+		{sysctl.IPLocalReservedPorts, "8080, 8081\n", strconv.ErrSyntax},
+		{sysctl.IPLocalReservedPorts, "8081,8080\n", nil},
+		{sysctl.IPLocalReservedPorts, "8080,8080\n", nil},
+		{sysctl.IPLocalReservedPorts, "8080-8090,8085\n", nil},
+		{sysctl.IPLocalReservedPorts, "9-8\n", nil},
+		{sysctl.IPLocalReservedPorts, "1-2-3\n", strconv.ErrSyntax},
+		{sysctl.IPLocalReservedPorts, "65536\n", strconv.ErrRange},
+		{sysctl.IPLocalReservedPorts, "\n\n", strconv.ErrSyntax},
 	}
 	for _, tt := range tests {
 		info := tt.key.Info()
@@ -207,6 +260,12 @@ func TestZeroKey(t *testing.T) {
 	if info := key.Info(); info != (sysctl.Info{}) {
 		t.Errorf("Info: %v, want the zero Info", info)
 	}
+	if got, known := key.DefaultFS(nil); got != 0 || known {
+		t.Errorf("DefaultFS: %v, %v, want none", got, known)
+	}
+	if trap, ok := key.TrapFS(0, nil); trap != (sysctl.Trap{}) || ok {
+		t.Errorf("TrapFS: %v, %v, want none", trap, ok)
+	}
 }
 
 // oneReadFS answers like /proc/sys: the text comes with the first read, as far as the buffer goes, and what did not fit
@@ -265,7 +324,7 @@ func TestInfo(t *testing.T) {
 			t.Errorf("%s has the path %q", info.Name, info.Path)
 		}
 		for field, text := range map[string]string{
-			"Doc": info.Doc, "Unit": info.Unit, "Default": info.Default, "Range": info.Range, "Risk": info.Risk,
+			"Summary": info.Summary, "Doc": info.Doc, "Unit": info.Unit, "Default": info.Default, "Range": info.Range, "Risk": info.Risk,
 		} {
 			if text == "" || text != strings.Join(strings.Fields(text), " ") {
 				t.Errorf("%s: %s is %q", info.Name, field, text)
@@ -273,6 +332,9 @@ func TestInfo(t *testing.T) {
 		}
 		if !strings.HasSuffix(info.Doc, ".") || !strings.HasSuffix(info.Risk, ".") {
 			t.Errorf("%s: Doc and Risk should be sentences", info.Name)
+		}
+		if len(info.Summary) > 60 || strings.HasSuffix(info.Summary, ".") || info.Summary != strings.TrimSpace(info.Summary) {
+			t.Errorf("%s: Summary %q of %d bytes should be a short phrase", info.Name, info.Summary, len(info.Summary))
 		}
 		if !release.MatchString(info.Since) || info.Removed != "" && !release.MatchString(info.Removed) {
 			t.Errorf("%s: since %q, removed %q", info.Name, info.Since, info.Removed)
@@ -337,64 +399,5 @@ func TestKeysIsComplete(t *testing.T) {
 	}
 	if declared == 0 || declared != listed {
 		t.Errorf("%d keys are declared, Keys() yields %d", declared, listed)
-	}
-}
-
-func TestStrings(t *testing.T) {
-	for _, tt := range []struct {
-		value interface{ String() string }
-		want  string
-	}{
-		{sysctl.TWReuseOff, "off"}, {sysctl.TWReuseOn, "on"}, {sysctl.TWReuseLoopback, "loopback"},
-		{sysctl.TWReuse(-1), "TWReuse(-1)"},
-		{sysctl.SyncookiesOff, "off"}, {sysctl.SyncookiesOnOverflow, "on overflow"},
-		{sysctl.SyncookiesAlways, "always"}, {sysctl.Syncookies(255), "Syncookies(255)"},
-		{sysctl.TimestampsOff, "off"}, {sysctl.TimestampsOn, "on"}, {sysctl.TimestampsNoOffset, "no offset"},
-		{sysctl.Timestamps(3), "Timestamps(3)"},
-		{sysctl.Namespace, "namespace"}, {sysctl.Host, "host"}, {sysctl.Scope(0), "Scope(0)"},
-		{sysctl.PortRange{First: 32768, Last: 60999}, "32768-60999"},
-	} {
-		if got := tt.value.String(); got != tt.want {
-			t.Errorf("%#v prints %q, want %q", tt.value, got, tt.want)
-		}
-	}
-}
-
-func TestPortRangeLen(t *testing.T) {
-	for _, tt := range []struct {
-		r    sysctl.PortRange
-		want int
-	}{
-		{sysctl.PortRange{First: 32768, Last: 60999}, 28232}, // the kernel's default
-		{sysctl.PortRange{First: 0, Last: 65535}, 65536},
-		{sysctl.PortRange{First: 1024, Last: 1024}, 1},
-		{sysctl.PortRange{First: 2, Last: 1}, 0},
-		{sysctl.PortRange{}, 0},
-	} {
-		if got := tt.r.Len(); got != tt.want {
-			t.Errorf("%v.Len() = %d, want %d", tt.r, got, tt.want)
-		}
-	}
-}
-
-// The types are a promise to importers.
-func TestKeyTypes(t *testing.T) {
-	for _, tt := range []struct {
-		key  sysctl.AnyKey
-		want any
-	}{
-		{sysctl.IPLocalPortRange, sysctl.Key[sysctl.PortRange]{}},
-		{sysctl.TCPFinTimeout, sysctl.Key[time.Duration]{}},
-		{sysctl.TCPKeepaliveTime, sysctl.Key[time.Duration]{}},
-		{sysctl.TCPMaxSynBacklog, sysctl.Key[int]{}},
-		{sysctl.TCPMaxTWBuckets, sysctl.Key[int]{}},
-		{sysctl.TCPSyncookies, sysctl.Key[sysctl.Syncookies]{}},
-		{sysctl.TCPTimestamps, sysctl.Key[sysctl.Timestamps]{}},
-		{sysctl.TCPTWRecycle, sysctl.Key[bool]{}},
-		{sysctl.TCPTWReuse, sysctl.Key[sysctl.TWReuse]{}},
-	} {
-		if got, want := reflect.TypeOf(tt.key), reflect.TypeOf(tt.want); got != want {
-			t.Errorf("%s is a %v, want %v", tt.key.Info().Name, got, want)
-		}
 	}
 }

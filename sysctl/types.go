@@ -1,86 +1,9 @@
 package sysctl
 
-import "strconv"
-
-// TWReuse says whether connect() may take over the addresses and ports of a
-// connection in TIME_WAIT. See [TCPTWReuse]. Values without a name are kept.
-type TWReuse int
-
-// The values of tcp_tw_reuse.
-const (
-	TWReuseOff TWReuse = 0 // never
-	TWReuseOn  TWReuse = 1 // to any peer
-
-	// TWReuseLoopback is only within the host: loopback addresses, or bound
-	// to lo. It came with Linux 4.19.
-	TWReuseLoopback TWReuse = 2
+import (
+	"strconv"
+	"strings"
 )
-
-// String returns "off", "on" or "loopback", or "TWReuse(7)" for another value.
-func (v TWReuse) String() string {
-	switch v {
-	case TWReuseOff:
-		return "off"
-	case TWReuseOn:
-		return "on"
-	case TWReuseLoopback:
-		return "loopback"
-	}
-	return "TWReuse(" + strconv.Itoa(int(v)) + ")"
-}
-
-// Syncookies says when the kernel answers a SYN without remembering it. See
-// [TCPSyncookies]. Values without a name are kept.
-type Syncookies int
-
-// The values of tcp_syncookies.
-const (
-	SyncookiesOff        Syncookies = 0 // never: SYNs are dropped
-	SyncookiesOnOverflow Syncookies = 1 // when its queue is full
-	SyncookiesAlways     Syncookies = 2 // for every SYN; made for tests
-)
-
-// String returns "off", "on overflow" or "always", or "Syncookies(7)" for
-// another value.
-func (v Syncookies) String() string {
-	switch v {
-	case SyncookiesOff:
-		return "off"
-	case SyncookiesOnOverflow:
-		return "on overflow"
-	case SyncookiesAlways:
-		return "always"
-	}
-	return "Syncookies(" + strconv.Itoa(int(v)) + ")"
-}
-
-// Timestamps says whether connections use the TCP timestamps option. See
-// [TCPTimestamps]. Values without a name are kept.
-type Timestamps int
-
-// The values of tcp_timestamps.
-const (
-	TimestampsOff Timestamps = 0 // not used
-	TimestampsOn  Timestamps = 1 // used, with a random offset
-
-	// TimestampsNoOffset is used, straight from the clock of the host. It
-	// came with Linux 4.10.
-	TimestampsNoOffset Timestamps = 2
-)
-
-// String returns "off", "on" or "no offset", or "Timestamps(7)" for another
-// value.
-func (v Timestamps) String() string {
-	switch v {
-	case TimestampsOff:
-		return "off"
-	case TimestampsOn:
-		return "on"
-	case TimestampsNoOffset:
-		return "no offset"
-	}
-	return "Timestamps(" + strconv.Itoa(int(v)) + ")"
-}
 
 // PortRange is a range of ports, both ends in it. The zero PortRange has no
 // port.
@@ -100,4 +23,92 @@ func (r PortRange) Len() int {
 // String returns the range as "32768-60999".
 func (r PortRange) String() string {
 	return strconv.Itoa(int(r.First)) + "-" + strconv.Itoa(int(r.Last))
+}
+
+// Ports is a list of ports: ranges in ascending order that do not overlap. The
+// nil Ports has none. Port 0 is never in it. slices.Equal compares two.
+type Ports []PortRange
+
+// Has reports whether the port is in the list.
+func (p Ports) Has(port uint16) bool {
+	for _, r := range p {
+		if r.First <= port && port <= r.Last {
+			return port != 0
+		}
+	}
+	return false
+}
+
+// Len returns the number of ports in the list.
+func (p Ports) Len() int { return p.In(PortRange{1, 65535}) }
+
+// In returns how many ports of the list are in the range. The range's length
+// less that is what a range of local ports has to offer.
+func (p Ports) In(r PortRange) int {
+	n := 0
+	for _, q := range p {
+		n += PortRange{max(q.First, r.First), min(q.Last, r.Last)}.Len()
+	}
+	return n
+}
+
+// String returns the list as the kernel writes it: "8080,9000-9010".
+func (p Ports) String() string {
+	var b strings.Builder
+	for i, r := range p {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(strconv.Itoa(int(r.First)))
+		if r.Last != r.First {
+			b.WriteByte('-')
+			b.WriteString(strconv.Itoa(int(r.Last)))
+		}
+	}
+	return b.String()
+}
+
+// HashTable is the table in which the kernel finds the connections of a
+// namespace. See [TCPEhashEntries].
+type HashTable struct {
+	Buckets int // always a power of two
+
+	// Shared says that the table is that of the initial network namespace,
+	// which the file tells by a negative number.
+	Shared bool
+}
+
+// String returns "262144", or "262144 shared".
+func (h HashTable) String() string {
+	s := strconv.Itoa(h.Buckets)
+	if h.Shared {
+		s += " shared"
+	}
+	return s
+}
+
+// PageTriple is three numbers of pages of memory (os.Getpagesize bytes each). See
+// [TCPMem].
+type PageTriple struct {
+	Low      uint64 // below it memory is not looked at
+	Pressure uint64 // above it buffers are kept small, until below Low again
+	High     uint64 // the limit
+}
+
+// String returns the three as the kernel writes them, but with spaces.
+func (p PageTriple) String() string {
+	return strconv.FormatUint(p.Low, 10) + " " + strconv.FormatUint(p.Pressure, 10) + " " + strconv.FormatUint(p.High, 10)
+}
+
+// ByteTriple is the bounds of a buffer that grows by itself, in bytes. See
+// [TCPRmem] and [TCPWmem].
+type ByteTriple struct {
+	Min     int64 // guaranteed even when memory is short
+	Default int64 // at the start of a connection
+	Max     int64 // the buffer grows no further
+}
+
+// String returns the three as the kernel writes them, but with spaces.
+func (b ByteTriple) String() string {
+	return strconv.FormatInt(b.Min, 10) + " " + strconv.FormatInt(b.Default, 10) + " " + strconv.FormatInt(b.Max, 10)
 }

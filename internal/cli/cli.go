@@ -11,10 +11,13 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
+	innernetns "github.com/seed16c515c6/timewait/internal/netns"
 	"github.com/seed16c515c6/timewait/sockdiag"
+	"github.com/seed16c515c6/timewait/sysctl"
 	"github.com/vishvananda/netns"
 )
 
@@ -69,6 +72,18 @@ func NewFlags(name, help string) *Flags {
 // *UsageError, and so is an empty -netns: a script whose variable is unset would
 // be shown the wrong namespace.
 func (f *Flags) Parse(args []string, stdout io.Writer) error {
+	if err := f.ParseFirst(args, stdout); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return &UsageError{fmt.Errorf("unexpected argument %q", f.Arg(0))}
+	}
+	return nil
+}
+
+// ParseFirst is Parse for programs that take arguments behind the flags: Args
+// returns them.
+func (f *Flags) ParseFirst(args []string, stdout io.Writer) error {
 	err := f.FlagSet.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -79,8 +94,6 @@ func (f *Flags) Parse(args []string, stdout io.Writer) error {
 		return err
 	case err != nil:
 		return &UsageError{err}
-	case f.NArg() > 0:
-		return &UsageError{fmt.Errorf("unexpected argument %q", f.Arg(0))}
 	case f.Given("netns") && f.Lookup("netns").Value.String() == "":
 		return &UsageError{errors.New("-netns: no name given")}
 	}
@@ -94,10 +107,10 @@ func (f *Flags) Given(name string) (given bool) {
 }
 
 // NetNSHelp is the help of -netns.
-const NetNSHelp = "look into this network namespace: a `NAME` under /run/netns, or a path\n" +
-	"such as /proc/PID/ns/net; any but one's own takes CAP_SYS_ADMIN over it\n" +
-	"and in one's own user namespace, and /proc/PID the right to look into\n" +
-	"that process (rootless containers: run this by nsenter -U -n -t PID)"
+const NetNSHelp = "look into this network namespace: a `NAME` under /run/netns, a PID, or a\n" +
+	"path such as /proc/PID/ns/net; any but one's own takes CAP_SYS_ADMIN\n" +
+	"over it and in one's own user namespace, and a PID the right to look\n" +
+	"into it (rootless containers: run this by nsenter -U -n -t PID)"
 
 // Dial opens a Client in the namespace that -netns names, or for "" in the
 // caller's.
@@ -105,18 +118,9 @@ func Dial(name string) (*sockdiag.Client, error) {
 	if name == "" {
 		return sockdiag.Dial(nil)
 	}
-	open := netns.GetFromName
-	if strings.Contains(name, "/") {
-		open = netns.GetFromPath
-	}
-	ns, err := open(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("there is no network namespace %q: %w", name, err)
-	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("may not open network namespace %q (in /proc/PID it takes the right to look into that process): %w", name, err)
-	case err != nil:
-		return nil, fmt.Errorf("cannot look into network namespace %q: %w", name, err)
+	ns, err := openNetNS(name)
+	if err != nil {
+		return nil, err
 	}
 	defer ns.Close()
 	c, err := sockdiag.Dial(&sockdiag.Config{NetNS: int(ns)})
@@ -129,14 +133,60 @@ func Dial(name string) (*sockdiag.Client, error) {
 	if errors.As(err, &op) {
 		err = op.Err
 	}
+	return nil, cannotEnter(name, err)
+}
+
+// openNetNS opens the network namespace that -netns names.
+func openNetNS(name string) (netns.NsHandle, error) {
+	open := netns.GetFromName
+	if strings.Contains(name, "/") {
+		open = netns.GetFromPath
+	}
+	ns, err := open(name)
+	if pid, bad := strconv.ParseUint(name, 10, 31); bad == nil && errors.Is(err, fs.ErrNotExist) {
+		ns, err = netns.GetFromPath(fmt.Sprintf("/proc/%d/ns/net", pid))
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = fmt.Errorf("there is no network namespace %q: %w", name, err)
+	case errors.Is(err, fs.ErrPermission):
+		err = fmt.Errorf("may not open network namespace %q (of a PID it takes the right to look into that process): %w", name, err)
+	case err != nil:
+		err = fmt.Errorf("cannot look into network namespace %q: %w", name, err)
+	}
+	return ns, err
+}
+
+// cannotEnter says in the words of the command line why what was opened cannot be
+// used.
+func cannotEnter(name string, err error) error {
 	var call *os.SyscallError
 	switch {
 	case errors.Is(err, fs.ErrInvalid):
-		err = fmt.Errorf("%q is not a network namespace: %w", name, fs.ErrInvalid)
+		return fmt.Errorf("%q is not a network namespace: %w", name, fs.ErrInvalid)
 	case errors.As(err, &call) && call.Syscall == "setns" && errors.Is(err, fs.ErrPermission):
-		err = fmt.Errorf("may not enter network namespace %q (it takes CAP_SYS_ADMIN over it and in one's own user namespace): %w", name, call)
-	default:
-		err = fmt.Errorf("cannot look into network namespace %q: %w", name, err)
+		return fmt.Errorf("may not enter network namespace %q (it takes CAP_SYS_ADMIN over it and in one's own user namespace): %w", name, call)
 	}
-	return nil, err
+	return fmt.Errorf("cannot look into network namespace %q: %w", name, err)
+}
+
+// ProcSys opens /proc/sys as it looks in the namespace that -netns names, or for
+// "" in the caller's. The Closer is for after the last use.
+func ProcSys(name string) (fs.FS, io.Closer, error) {
+	if name == "" {
+		return os.DirFS("/proc/sys"), io.NopCloser(nil), nil
+	}
+	ns, err := openNetNS(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer ns.Close()
+	file, err := innernetns.Dup(int(ns))
+	if err == nil {
+		if err = innernetns.Do(int(file.Fd()), func() error { return nil }); err == nil {
+			return sysctl.InNamespace(int(file.Fd())), file, nil
+		}
+		_ = file.Close()
+	}
+	return nil, nil, cannotEnter(name, err)
 }

@@ -9,11 +9,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/seed16c515c6/timewait/internal/cli"
 	"github.com/seed16c515c6/timewait/internal/cli/clitest"
 	"github.com/seed16c515c6/timewait/internal/nstest"
 	"github.com/seed16c515c6/timewait/sockdiag"
+	"github.com/seed16c515c6/timewait/sysctl"
 	"github.com/seed16c515c6/timewait/tcpstate"
 )
 
@@ -112,6 +114,57 @@ func TestDialWithoutPrivilege(t *testing.T) {
 		out, errs, status := clitest.Exit(t, cmd)
 		if status != 0 || errs != "" || !strings.Contains(out, name) || !strings.Contains(out, want[0]) || !strings.HasSuffix(out, want[1]) || strings.Count(out, "\n") != 1 {
 			t.Errorf("%s: status %d, stderr %q, error and whether it is fs.ErrPermission: %q, want %q", name, status, errs, out, want)
+		}
+	}
+}
+
+// finTimeout reads tcp_fin_timeout by ProcSys.
+func finTimeout(t *testing.T, name string) time.Duration {
+	t.Helper()
+	proc, done, err := cli.ProcSys(name)
+	if err != nil {
+		t.Fatalf("ProcSys(%q): %v", name, err)
+	}
+	defer done.Close()
+	v, err := sysctl.TCPFinTimeout.GetFS(proc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestProcSys(t *testing.T) {
+	nstest.RequireNamespace(t)
+	one, two := nstest.NewNamespace(t), nstest.NewNamespace(t)
+	for ns, text := range map[*nstest.Namespace]string{one: "31", two: "32"} {
+		ns.Do(func() {
+			if err := os.WriteFile("/proc/sys/net/ipv4/tcp_fin_timeout", []byte(text), 0); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	one.Do(func() {
+		if v := finTimeout(t, ""); v != 31*time.Second {
+			t.Errorf("the caller's own: %v", v)
+		}
+		if v := finTimeout(t, clitest.Path(two)); v != 32*time.Second {
+			t.Errorf("by a path: %v", v)
+		}
+	})
+	// A name comes before a PID, and both are digits here.
+	clitest.InNamedNamespace(t, two, fmt.Sprint(os.Getpid()), func() {
+		if v := finTimeout(t, fmt.Sprint(os.Getpid())); v != 32*time.Second {
+			t.Errorf("by a name: %v", v)
+		}
+	})
+	if v := finTimeout(t, fmt.Sprint(os.Getpid())); v == 31*time.Second || v == 32*time.Second {
+		t.Errorf("by a PID, of this process: %v", v)
+	}
+	for name, want := range map[string]error{
+		"no-such-name": fs.ErrNotExist, "2147483646": fs.ErrNotExist, "99999999999": fs.ErrNotExist, os.DevNull: fs.ErrInvalid, "/proc/self/ns/uts": fs.ErrInvalid,
+	} {
+		if _, _, err := cli.ProcSys(name); !errors.Is(err, want) || !strings.Contains(err.Error(), fmt.Sprintf("%q", name)) {
+			t.Errorf("%s: %v, want %v and the name", name, err, want)
 		}
 	}
 }

@@ -129,3 +129,15 @@ func TestParseHelp(t *testing.T) {
 		}
 	}
 }
+
+func TestParseFirst(t *testing.T) {
+	var stdout bytes.Buffer
+	f := NewFlags("prog", "Usage: prog")
+	n := f.Int("n", 7, "`N` of them")
+	if err := f.ParseFirst([]string{"-n", "3", "x", "-n", "4"}, &stdout); err != nil || *n != 3 || strings.Join(f.Args(), " ") != "x -n 4" {
+		t.Errorf("-n 3 x -n 4: %v, -n is %d, arguments %q", err, *n, f.Args())
+	}
+	if err := f.ParseFirst([]string{"-m", "x"}, &stdout); !errors.As(err, new(*UsageError)) || stdout.Len() > 0 {
+		t.Errorf("-m x: %v, stdout %q", err, &stdout)
+	}
+}

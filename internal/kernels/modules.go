@@ -19,6 +19,7 @@ var wanted = []string{
 	"crc32c_generic", "sctp_diag", // SCTP looks for its checksum by name
 	"tls", "aes_generic", "gcm", "ctr", "ghash_generic", // and TLS for its cipher
 	"tcp_bbr", "tcp_dctcp", "tcp_vegas",
+	"nf_conntrack",
 }
 
 // unpacked is a kernel package, unpacked.
