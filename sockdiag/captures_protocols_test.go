@@ -114,7 +114,7 @@ func TestDecodeCapturesMPTCP(t *testing.T) {
 				t.Errorf("%s: server %+v", k.Kernel, server)
 			}
 			for _, s := range []*Socket{client, server} {
-				if info := s.Extra.MPTCP; info.Sent != sent || info.Token != subflowToken(t, k, "tcp"+v+"-all", s) {
+				if info := s.Extra.MPTCP; info.Sent != sent || info.Token == 0 || info.Token != subflowToken(t, k, "tcp"+v+"-all", s) || s.ID().Token != info.Token {
 					t.Errorf("%s: %+v", k.Kernel, info)
 				}
 			}
