@@ -52,7 +52,10 @@ func (c *counter) row(msg []byte) error {
 	state, ok := c.filter.state(state, msg)
 	if ok && decode {
 		c.socket.State = state
-		ok = c.filter.matches(&c.socket)
+		var err error
+		if ok, err = c.filter.matches(&c.socket); err != nil {
+			return err
+		}
 	}
 	if ok {
 		c.counts.Add(state, 1)

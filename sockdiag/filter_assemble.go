@@ -127,10 +127,10 @@ func (a *assembler) condition(n *filterNode, otherwise int) {
 	switch n.op {
 	case opPort:
 		p := n.lo
-		switch {
-		case n.lo == n.hi:
+		switch n.lo {
+		case n.hi:
 			a.op(code(uapi.BytecodeSEq, uapi.BytecodeDEq), otherwise)
-		case n.lo == 0:
+		case 0:
 			p = n.hi
 			a.op(code(uapi.BytecodeSLE, uapi.BytecodeDLE), otherwise)
 		default:

@@ -43,6 +43,9 @@ func (c *Client) compile(q *Query, r *request, rows *rowFilter) error {
 	defer c.release(cn, true) // names are looked up without a request on it
 	p, err := q.Filter.compile(q.Family, transportNames{cn.transport})
 	r.program, r.nothing, rows.match = p.code, p.nothing, p.rows
+	if r.protocol == SCTP {
+		r.program, rows.alone = nil, true // sctp_diag does not look at it
+	}
 	return err
 }
 

@@ -12,7 +12,7 @@ import (
 type transportNames struct{ transport }
 
 func (t transportNames) interfaceIndex(name string) (uint32, error) {
-	index, err := t.transport.InterfaceIndex(name)
+	index, err := t.InterfaceIndex(name)
 	if errors.Is(err, syscall.ENODEV) {
 		err = fmt.Errorf("the namespace has no device %q: %w", name, fs.ErrNotExist)
 	}

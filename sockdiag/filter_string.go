@@ -79,10 +79,10 @@ func (n *filterNode) writeCondition(b *strings.Builder, sign string) {
 	switch n.op {
 	case opPort:
 		b.WriteString(n.end("sport", "dport"))
-		switch {
-		case n.lo == n.hi:
+		switch n.lo {
+		case n.hi:
 			b.WriteString(sign + ":" + strconv.Itoa(int(n.lo)))
-		case n.lo == 0:
+		case 0:
 			b.WriteString(" <= :" + strconv.Itoa(int(n.hi)))
 		default:
 			b.WriteString(" >= :" + strconv.Itoa(int(n.lo)))

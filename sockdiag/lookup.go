@@ -251,6 +251,9 @@ func (id *ID) names(s *Socket) bool {
 	if id.Protocol == MPTCP && !id.Local.IsValid() {
 		return true
 	}
+	if _, association := s.SCTPState(); id.Protocol == SCTP && association != (id.Remote.Port() != 0) {
+		return false // an endpoint has the ends and the cookie of its association
+	}
 	return sameEnd(id.Local, s.Local) && sameEnd(id.Remote, s.Remote) && (id.Cookie != 0 || s.Interface == id.Interface)
 }
 

@@ -159,6 +159,7 @@ func (q *Query) request() request {
 type rowFilter struct {
 	states tcpstate.Set
 	match  Filter
+	alone  bool // the kernel leaves match to us
 	bound  bool // bound-only sockets were asked for, which only TCP tells of
 }
 
@@ -186,12 +187,15 @@ func (f rowFilter) state(s tcpstate.State, msg []byte) (tcpstate.State, bool) {
 
 // matches reports whether a socket is one that the query's Filter selects, as far as
 // its row can tell: it may have changed since the kernel looked.
-func (f *rowFilter) matches(s *Socket) bool {
+func (f *rowFilter) matches(s *Socket) (bool, error) {
 	if f.match == (Filter{}) {
-		return true
+		return true, nil
 	}
 	matched, decided := f.match.Match(s)
-	return matched || !decided
+	if !decided && f.alone {
+		return false, fmt.Errorf("the kernel does not filter sockets of %v, and a row does not tell all of %q: %w", s.Protocol, f.match, errors.ErrUnsupported)
+	}
+	return matched || !decided, nil
 }
 
 // maxKnownState is the highest state that has a name.
