@@ -59,14 +59,15 @@ import "time"
 // struct say. Times are integers, in the kernel's unit, which their name ends with.
 // Sizes are bytes, rates bytes per second. Texts are what String returns, so that a
 // number without a name is "State(42)". A null is a value that is no number: no
-// sample yet, no limit, no such time.
+// sample yet (min_rtt_us, minrtt_us), not said by the kernel (tx_max_payload_len), and
+// in tcp_info also no limit and no such time.
 //
 // Numbers of 64 bits that count something are JSON numbers: it takes nine petabytes
 // to bring one to where JavaScript and jq round it. Those that may be any number
 // (cookie, cgroup_id, and sequence numbers) are strings of decimal digits.
 //
-// Raw bytes (unknown, map_value, and accecn of tcp_info) are in the byte order of the machine
-// whose kernel sent them. TCP-MD5 keys are never written.
+// Raw bytes (unknown, map_value, and accecn of tcp_info) are in the byte order of
+// the machine whose kernel sent them. TCP-MD5 keys are never written.
 //
 // The structs within a Socket, other than TCPInfo, have no JSON form of their own.
 func (s Socket) MarshalJSON() ([]byte, error) {

@@ -112,7 +112,9 @@ func (u *ULPInfo) json(j *jsonCodec) {
 		jsonText(j, "rxconf", &u.TLS.Recv)
 		j.bool("zc_ro_tx", &u.TLS.ZeroCopySend)
 		j.bool("rx_no_pad", &u.TLS.RecvNoPad)
-		jsonNumber(j, "tx_max_payload_len", &u.TLS.MaxPayload)
+		if !jsonNull(j, "tx_max_payload_len", &u.TLS.MaxPayload, 0) {
+			jsonNumber(j, "tx_max_payload_len", &u.TLS.MaxPayload)
+		}
 		j.end()
 	}
 	if jsonPresent(j, "mptcp", &u.Sent, ULPHasMPTCP) && j.object("mptcp", true) {

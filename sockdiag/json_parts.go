@@ -1,17 +1,17 @@
 package sockdiag
 
 // MarshalJSON returns the ID as a JSON object with the members family, protocol,
-// local, remote, interface and cookie, as those of a Socket, and token if there is
-// one. It never returns an error.
+// local, remote, interface and cookie, as those of a Socket, and token, if it is
+// known. It never returns an error.
 func (id ID) MarshalJSON() ([]byte, error) {
 	j := jsonCodec{out: append(make([]byte, 0, 192), '{')}
 	id.json(&j)
 	return append(j.out, '}'), nil
 }
 
-// UnmarshalJSON takes back what MarshalJSON returns, or the same members of a
-// Socket's object, which has no token. What is not there is zero, and names that are not known are
-// ignored. The error is a *JSONError, after which id is unchanged.
+// UnmarshalJSON takes back what MarshalJSON returns, or the ID out of a Socket's
+// object. What is not there is zero, and names that are not known are ignored. The
+// error is a *JSONError, after which id is unchanged.
 func (id *ID) UnmarshalJSON(data []byte) error {
 	return unmarshalJSON(data, id, (*ID).json)
 }
@@ -23,8 +23,12 @@ func (id *ID) json(j *jsonCodec) {
 	j.address("remote", &id.Remote)
 	jsonNumber(j, "interface", &id.Interface)
 	j.id("cookie", &id.Cookie)
-	if j.reading || id.Token != 0 {
+	if id.Token != 0 || j.reading {
 		jsonNumber(j, "token", &id.Token)
+	}
+	if j.reading && id.Protocol == MPTCP && j.object("mptcp_info", false) { // of a Socket
+		jsonNumber(j, "token", &id.Token)
+		j.end()
 	}
 }
 

@@ -187,6 +187,18 @@ func (o *AccECNOption) UnmarshalText(text []byte) error {
 }
 
 // AppendText appends what String returns. It never returns an error.
+func (k NoticeKind) AppendText(b []byte) ([]byte, error) { return append(b, k.String()...), nil }
+
+// MarshalText returns what String returns. It never returns an error.
+func (k NoticeKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText takes back what String returns, in any case. The error is a
+// *TextError, and leaves k as it was.
+func (k *NoticeKind) UnmarshalText(text []byte) error {
+	return parseEnum(k, text, "NoticeKind", "a NoticeKind such as SocketClosed or NoticeKind(9)", SocketClosed, Lost)
+}
+
+// AppendText appends what String returns. It never returns an error.
 func (a Attrs) AppendText(b []byte) ([]byte, error) { return a.append(b), nil }
 
 // MarshalText returns what String returns. It never returns an error.

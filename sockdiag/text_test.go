@@ -80,6 +80,7 @@ func TestText(t *testing.T) {
 	checkText[TCPOptions](t, 255)
 	checkText[AccECNFailure](t, 1000)
 	checkText[SocketOptions](t, 1000)
+	checkText[NoticeKind](t, 255)
 	checkText[SCTPState](t, 1000)
 	checkText[SCTPEndpointState](t, 255)
 	checkText[SCTPPathState](t, 1000)
