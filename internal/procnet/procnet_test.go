@@ -196,7 +196,7 @@ func TestOpenFSErrors(t *testing.T) {
 	if _, err := procnet.OpenFS(denied); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("one that may not be read: %v", err)
 	}
-	plain := openFunc(func(name string) (fs.File, error) {
+	plain := openFunc(func(string) (fs.File, error) {
 		f, err := fsys.Open("snmp")
 		return struct{ fs.File }{f}, err
 	})
@@ -227,8 +227,8 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// changing is a file that is another text each time it is read from the start,
-// and no longer reads than chunk bytes at once.
+// changing is a file that is another text each time it is read from the start, as
+// those of /proc are.
 type changing struct {
 	fs.File
 	mu    sync.Mutex

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/seed16c515c6/timewait/internal/nstest"
 	"github.com/seed16c515c6/timewait/sockdiag/owner"
 )
 
@@ -19,7 +20,7 @@ func BenchmarkFind(b *testing.B) {
 	const processes, descriptors = 1000, 100
 	sleep, err := exec.LookPath("sleep")
 	if err != nil {
-		b.Skip(err)
+		nstest.Skip(b, "sleep: %v", err)
 	}
 	var files []*os.File
 	var inodes []uint32
@@ -88,7 +89,7 @@ func BenchmarkFind(b *testing.B) {
 		b.Run(strings.Join(args, " "), func(b *testing.B) {
 			path, err := exec.LookPath(args[0])
 			if err != nil {
-				b.Skip(err)
+				nstest.Skip(b, "%s: %v", args[0], err)
 			}
 			for b.Loop() {
 				_ = exec.Command(path, args[1:]...).Run() // lsof: 1 where it finds none

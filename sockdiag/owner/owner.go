@@ -22,9 +22,10 @@
 // server's workers share its listener. Find names all of them; which one uses the
 // socket cannot be seen.
 //
-// Without privilege Find sees into the processes of its own user, and of those
-// only into ordinary ones. All others take CAP_SYS_PTRACE, also of root: the root
-// of a container commonly lacks it. Owners.Denied lists what was closed to it.
+// Without privilege Find sees into the processes of its own user, but for those
+// that have privilege or had some when they started. All others take
+// CAP_SYS_PTRACE, also of root: the root of a container commonly lacks it.
+// Owners.Denied lists what was closed to it.
 //
 // A /proc has the processes of one pid namespace, and the PIDs are as that
 // namespace counts them. Containers that share a network namespace, as those of a
