@@ -17,12 +17,12 @@ const module = "github.com/seed16c515c6/timewait"
 
 // packages are those whose tests ask the kernel, from the module's root.
 var packages = []string{
-	"sockdiag", "sysctl", "tcpstate",
-	"internal/btf", "internal/netns", "internal/nlsock", "internal/nstest",
+	"sockdiag", "sockdiag/owner", "sysctl", "tcpstate",
+	"internal/btf", "internal/netns", "internal/nlsock", "internal/nstest", "internal/procnet",
 }
 
 // programs are what the tests run besides themselves.
-var programs = []string{"ss"}
+var programs = []string{"ss", "nstat"}
 
 // payload is what every guest gets: the files for its initramfs, init among them,
 // and the tests among the files.
