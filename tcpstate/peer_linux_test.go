@@ -16,7 +16,7 @@ import (
 )
 
 // patience is how long the kernel may take for what it does in microseconds.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // peer is the other end of a connection, which sends handmade segments: it does what the test says, when the test says
 // so, and nothing by itself. Its address is routed to lo but is not of this host: what the kernel sends there ends on
