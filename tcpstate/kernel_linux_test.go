@@ -491,7 +491,7 @@ func (s *watched) causeAbort() {
 	p := s.peer
 	err := netlink.SocketDestroy(tcpAddr(p.remote), tcpAddr(p.local))
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		nstest.Skip(s.t, "SOCK_DESTROY in the kernel (CONFIG_INET_DIAG_DESTROY)")
+		nstest.Skip(s.t, "SOCK_DESTROY of a socket in %v (CONFIG_INET_DIAG_DESTROY; of mini-sockets since Linux 6.0)", s.state)
 	}
 	s.must("SOCK_DESTROY", err)
 }
@@ -575,14 +575,12 @@ func (s *watched) segment(e tcpstate.Event) {
 	}
 }
 
-// acknowledgeChallenge does for the SYN-ACK of a simultaneous open what kernels before 6.12 want: they answer it with
-// a challenge ACK, as the row's Departure says.
+// acknowledgeChallenge does for the SYN-ACK of a simultaneous open what older kernels want, as the row's Departure says.
 func (s *watched) acknowledgeChallenge() {
 	s.t.Helper()
 	for deadline := time.Now().Add(patience); s.look() == tcpstate.SynRecv; time.Sleep(time.Millisecond) {
 		s.peer.read()
 		if slices.ContainsFunc(s.peer.received, func(got segment) bool { return got.flags == ack }) {
-			s.t.Log("a challenge ACK")
 			s.peer.send(ack, s.peer.seq, s.peer.ack)
 			return
 		}

@@ -9,9 +9,9 @@ import (
 // a state. A row whose To is its From changes no state, and is there for what
 // else it does, or because RFC 9293 has a change there.
 type Transition struct {
-	From  State
-	Event Event
-	To    State // Closed also for a socket that is gone, as a mini-socket is
+	From  State // before the event
+	Event Event // what happens
+	To    State // after it; Closed also for what is gone then, as a mini-socket is
 
 	// Via is a state that the socket passes on its way to To, and in which the
 	// same event goes on: trace points show it, a dump hardly ever. Zero: none.
