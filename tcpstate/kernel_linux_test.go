@@ -3,6 +3,7 @@ package tcpstate_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -38,7 +39,7 @@ var unseen = map[row]string{
 var wayTo = map[tcpstate.State]string{
 	tcpstate.Closed:        "",
 	tcpstate.BoundInactive: "Bind",
-	tcpstate.Listen:        "PassiveOpen",
+	tcpstate.Listen:        "Bind PassiveOpen",
 	tcpstate.NewSynRecv:    "Bind PassiveOpen RecvSYN",
 	tcpstate.SynSent:       "ActiveOpen",
 	tcpstate.SynRecv:       "ActiveOpen RecvSYN",
@@ -54,7 +55,7 @@ var wayTo = map[tcpstate.State]string{
 // ways are other ways, for rows that take one, or are to be seen more than once.
 var ways = map[row][]string{
 	// A listener has to be there for the new SYN.
-	{tcpstate.TimeWait, tcpstate.RecvSYN}: {"PassiveOpen RecvSYN RecvACK Close RecvFINACK"},
+	{tcpstate.TimeWait, tcpstate.RecvSYN}: {"Bind PassiveOpen RecvSYN RecvACK Close RecvFINACK"},
 	// Only an orphan has the timer, and only a mini-socket is taken over.
 	{tcpstate.FinWait2, tcpstate.Timeout}: {"ActiveOpen RecvSYNACK Close RecvACK Close"},
 	{tcpstate.FinWait2, tcpstate.Reuse}:   {"ActiveOpen RecvSYNACK Close RecvACK Close"},
@@ -64,10 +65,10 @@ var ways = map[row][]string{
 	{tcpstate.FinWait2, tcpstate.RecvData}: {"ActiveOpen RecvSYNACK Close RecvACK", "ActiveOpen RecvSYNACK Close RecvACK Close"},
 	{tcpstate.FinWait2, tcpstate.RecvRST}:  {"ActiveOpen RecvSYNACK Close RecvACK", "ActiveOpen RecvSYNACK Close RecvACK Close"},
 	// The accepted side of a connection does what the connecting one does.
-	{tcpstate.LastAck, tcpstate.RecvACK}: {"ActiveOpen RecvSYNACK RecvFIN Close", "PassiveOpen RecvSYN RecvFINACK Close"},
+	{tcpstate.LastAck, tcpstate.RecvACK}: {"ActiveOpen RecvSYNACK RecvFIN Close", "Bind PassiveOpen RecvSYN RecvFINACK Close"},
 	// What a program does with its socket, it can do again.
-	{tcpstate.Listen, tcpstate.Abort}:        {"PassiveOpen", "ActiveOpen RecvSYNACK Abort PassiveOpen"},
-	{tcpstate.Established, tcpstate.RecvFIN}: {"ActiveOpen RecvSYNACK", "PassiveOpen Abort ActiveOpen RecvSYNACK"},
+	{tcpstate.Listen, tcpstate.Abort}:        {"Bind PassiveOpen", "ActiveOpen RecvSYNACK Abort Bind PassiveOpen"},
+	{tcpstate.Established, tcpstate.RecvFIN}: {"ActiveOpen RecvSYNACK", "Bind PassiveOpen Abort ActiveOpen RecvSYNACK"},
 }
 
 // TestKernel drives a socket of the running kernel over every row of the table, from CLOSE and with a handmade peer,
@@ -75,9 +76,12 @@ var ways = map[row][]string{
 // Each row has to happen as it says, the segments that the kernel sends included.
 func TestKernel(t *testing.T) {
 	nstest.RequireNamespace(t)
-	trace := openTrace(t)
+	// The trace point tells of the whole machine, and of no namespace: the addresses tell this run from others.
+	run := rand.N(1 << 16)
+	trace := openTrace(t, run)
 	var mu sync.Mutex
 	seen, skipped := map[row]bool{}, map[row]bool{}
+	trails := map[string][]change{} // by address
 	t.Run("rows", func(t *testing.T) {
 		for tr := range tcpstate.Transitions() {
 			r := row{tr.From, tr.Event}
@@ -90,6 +94,8 @@ func TestKernel(t *testing.T) {
 			}
 			for _, way := range todo {
 				way := append(events(t, way), tr.Event)
+				host := netip.AddrFrom4([4]byte{10, byte(run >> 8), byte(run), byte(len(trails) + 1)})
+				trails[host.String()] = nil
 				t.Run(r.String(), func(t *testing.T) {
 					t.Parallel()
 					t.Cleanup(func() {
@@ -98,12 +104,13 @@ func TestKernel(t *testing.T) {
 						skipped[r] = skipped[r] || t.Skipped()
 					})
 					nstest.NewNamespace(t).Do(func() {
-						s := newSubject(t)
+						s := newSubject(t, host)
 						for i, e := range way {
 							s.happens(e, i+1 < len(way) && way[i+1] == tcpstate.Timeout)
 						}
 						mu.Lock()
 						defer mu.Unlock()
+						trails[host.String()] = s.trail
 						for _, r := range s.rows {
 							seen[r] = true
 						}
@@ -121,7 +128,7 @@ func TestKernel(t *testing.T) {
 			t.Errorf("%v: seen %v, and the reason not to is %q", r, seen[r], unseen[r])
 		}
 	}
-	trace.check(t)
+	trace.check(t, trails)
 }
 
 func events(t testing.TB, way string) (list []tcpstate.Event) {
@@ -139,7 +146,7 @@ func events(t testing.TB, way string) (list []tcpstate.Event) {
 func TestKernelSharesCookie(t *testing.T) {
 	nstest.RequireNamespace(t)
 	nstest.NewNamespace(t).Do(func() {
-		s := newSubject(t)
+		s := newSubject(t, netip.MustParseAddr("10.0.0.1"))
 		for _, e := range events(t, wayTo[tcpstate.TimeWait]) {
 			s.happens(e, false)
 		}
@@ -170,16 +177,17 @@ type watched struct {
 	hidden   bool // bound sockets are, in this kernel
 	cookie   uint64
 	state    tcpstate.State
-	rows     []row // that were seen
+	rows     []row    // that were seen
+	trail    []change // that were
 }
 
-func newSubject(t *testing.T) *watched {
+func newSubject(t *testing.T, host netip.Addr) *watched {
 	t.Helper()
 	running, err := sockdiag.RunningRelease()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &watched{t: t, peer: newPeer(t), listener: -1, open: map[int]bool{}, hidden: !running.AtLeast(6, 8), state: tcpstate.Closed}
+	s := &watched{t: t, peer: newPeer(t, host), listener: -1, open: map[int]bool{}, hidden: !running.AtLeast(6, 8), state: tcpstate.Closed}
 	if s.client, err = sockdiag.Dial(nil); err != nil {
 		t.Fatal(err)
 	}
@@ -277,6 +285,7 @@ func (s *watched) happens(e tcpstate.Event, timeoutNext bool) {
 	}
 	s.peer.reset() // of what was sent before
 	orphan := s.fd < 0
+	s.trail = append(s.trail, changesOf(tr, orphan)...)
 	s.cause(e, timeoutNext)
 	if tr.Child != 0 && tr.From == tcpstate.Listen {
 		s.followChild(tr)
@@ -406,10 +415,10 @@ func (s *watched) cause(e tcpstate.Event, timeoutNext bool) {
 	s.bound = e == tcpstate.Bind
 	switch e {
 	case tcpstate.Bind:
-		s.must("bind", unix.Bind(s.fd, &unix.SockaddrInet4{Addr: hostAddr.Addr().As4()}))
+		s.must("bind", unix.Bind(s.fd, &unix.SockaddrInet4{Addr: p.host.As4()}))
 	case tcpstate.PassiveOpen:
 		s.must("listen", unix.Listen(s.fd, 5))
-		p.remote = netip.AddrPortFrom(hostAddr.Addr(), localAddr(s.t, s.fd).Port())
+		p.remote = netip.AddrPortFrom(p.host, localAddr(s.t, s.fd).Port())
 	case tcpstate.ActiveOpen:
 		s.connect()
 	case tcpstate.Close:

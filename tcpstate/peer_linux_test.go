@@ -24,6 +24,7 @@ const patience = time.Minute
 type peer struct {
 	t             testing.TB
 	raw, packets  int
+	host          netip.Addr     // the kernel's
 	local, remote netip.AddrPort // the peer's, and the kernel's socket
 
 	iss      uint32 // the peer's SYN
@@ -63,27 +64,24 @@ func flagNames(flags uint8) (s string) {
 	return s
 }
 
-var (
-	peerAddr = netip.MustParseAddrPort("192.0.2.1:7777")
-	hostAddr = netip.MustParseAddrPort("198.51.100.1:0")
-)
+var peerAddr = netip.MustParseAddrPort("192.0.2.1:7777")
 
-// newPeer sets up the calling thread's namespace, which must have lo up and nothing else, and its peer.
-func newPeer(t testing.TB) *peer {
+// newPeer gives the calling thread's namespace, which must have lo up and nothing else, an address of its own and a peer.
+func newPeer(t testing.TB, host netip.Addr) *peer {
 	t.Helper()
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		t.Fatal(err)
 	}
-	host := netlink.NewIPNet(hostAddr.Addr().AsSlice())
-	if err := netlink.AddrAdd(lo, &netlink.Addr{IPNet: host}); err != nil {
+	own := netlink.NewIPNet(host.AsSlice())
+	if err := netlink.AddrAdd(lo, &netlink.Addr{IPNet: own}); err != nil {
 		t.Fatal("address:", err)
 	}
-	route := &netlink.Route{LinkIndex: lo.Attrs().Index, Scope: netlink.SCOPE_LINK, Dst: netlink.NewIPNet(peerAddr.Addr().AsSlice()), Src: host.IP}
+	route := &netlink.Route{LinkIndex: lo.Attrs().Index, Scope: netlink.SCOPE_LINK, Dst: netlink.NewIPNet(peerAddr.Addr().AsSlice()), Src: own.IP}
 	if err := netlink.RouteAdd(route); err != nil {
 		t.Fatal("route:", err)
 	}
-	p := &peer{t: t, local: peerAddr, iss: 1 << 20, seq: 1 << 20, clock: 1000}
+	p := &peer{t: t, host: host, local: peerAddr, iss: 1 << 20, seq: 1 << 20, clock: 1000}
 	p.raw = openSocket(t, unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_RAW)
 	p.packets = openSocket(t, unix.AF_PACKET, unix.SOCK_DGRAM, int(htons(unix.ETH_P_IP)))
 	return p
