@@ -3,6 +3,7 @@ package tcpstate_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -76,8 +77,8 @@ var ways = map[row][]string{
 // Each row has to happen as it says, the segments that the kernel sends included.
 func TestKernel(t *testing.T) {
 	nstest.RequireNamespace(t)
-	// The trace point tells of the whole machine, and of no namespace: the addresses tell this run from others.
-	run := rand.N(1 << 16)
+	// The trace point tells of the whole machine, and of no namespace: ports and addresses tell this run from others.
+	run := randomPorts()
 	trace := openTrace(t, run)
 	var mu sync.Mutex
 	seen, skipped := map[row]bool{}, map[row]bool{}
@@ -94,7 +95,7 @@ func TestKernel(t *testing.T) {
 			}
 			for _, way := range todo {
 				way := append(events(t, way), tr.Event)
-				host := netip.AddrFrom4([4]byte{10, byte(run >> 8), byte(run), byte(len(trails) + 1)})
+				host := netip.AddrFrom4([4]byte{10, byte(run.first >> 8), byte(run.first), byte(len(trails) + 1)})
 				trails[host.String()] = nil
 				t.Run(r.String(), func(t *testing.T) {
 					t.Parallel()
@@ -104,7 +105,7 @@ func TestKernel(t *testing.T) {
 						skipped[r] = skipped[r] || t.Skipped()
 					})
 					nstest.NewNamespace(t).Do(func() {
-						s := newSubject(t, host)
+						s := newSubject(t, host, run)
 						for i, e := range way {
 							s.happens(e, i+1 < len(way) && way[i+1] == tcpstate.Timeout)
 						}
@@ -146,7 +147,7 @@ func events(t testing.TB, way string) (list []tcpstate.Event) {
 func TestKernelSharesCookie(t *testing.T) {
 	nstest.RequireNamespace(t)
 	nstest.NewNamespace(t).Do(func() {
-		s := newSubject(t, netip.MustParseAddr("10.0.0.1"))
+		s := newSubject(t, netip.MustParseAddr("10.0.0.1"), randomPorts())
 		for _, e := range events(t, wayTo[tcpstate.TimeWait]) {
 			s.happens(e, false)
 		}
@@ -165,6 +166,14 @@ func TestKernelSharesCookie(t *testing.T) {
 	})
 }
 
+// ports are those that the kernel takes for sockets without one. The peer has the first, at its own address.
+type ports struct{ first, last int }
+
+func randomPorts() ports {
+	first := 2048 + 16*rand.N(3000)
+	return ports{first, first + 15}
+}
+
 // watched is a socket of the kernel on its way, and its peer.
 type watched struct {
 	t        *testing.T
@@ -181,13 +190,13 @@ type watched struct {
 	trail    []change // that were
 }
 
-func newSubject(t *testing.T, host netip.Addr) *watched {
+func newSubject(t *testing.T, host netip.Addr, own ports) *watched {
 	t.Helper()
 	running, err := sockdiag.RunningRelease()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &watched{t: t, peer: newPeer(t, host), listener: -1, open: map[int]bool{}, hidden: !running.AtLeast(6, 8), state: tcpstate.Closed}
+	s := &watched{t: t, peer: newPeer(t, host, own.first), listener: -1, open: map[int]bool{}, hidden: !running.AtLeast(6, 8), state: tcpstate.Closed}
 	if s.client, err = sockdiag.Dial(nil); err != nil {
 		t.Fatal(err)
 	}
@@ -197,6 +206,7 @@ func newSubject(t *testing.T, host netip.Addr) *watched {
 			_ = unix.Close(fd)
 		}
 	})
+	s.sysctl("ip_local_port_range", fmt.Sprintf("%d %d", own.first, own.last))
 	s.fd = s.socket()
 	s.cookie = cookieOf(t, s.fd)
 	return s
@@ -463,7 +473,7 @@ func (s *watched) connect() {
 	if s.state == tcpstate.Listen {
 		want = unix.EISCONN
 	}
-	if err := unix.Connect(s.fd, sockaddr(peerAddr)); !errors.Is(err, want) {
+	if err := unix.Connect(s.fd, sockaddr(s.peer.local)); !errors.Is(err, want) {
 		s.t.Fatalf("connect in %v: %v", s.state, err)
 	}
 	if s.state != tcpstate.Listen {

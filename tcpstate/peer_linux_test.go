@@ -64,10 +64,10 @@ func flagNames(flags uint8) (s string) {
 	return s
 }
 
-var peerAddr = netip.MustParseAddrPort("192.0.2.1:7777")
+var peerAddr = netip.MustParseAddr("192.0.2.1")
 
 // newPeer gives the calling thread's namespace, which must have lo up and nothing else, an address of its own and a peer.
-func newPeer(t testing.TB, host netip.Addr) *peer {
+func newPeer(t testing.TB, host netip.Addr, port int) *peer {
 	t.Helper()
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
@@ -77,11 +77,11 @@ func newPeer(t testing.TB, host netip.Addr) *peer {
 	if err := netlink.AddrAdd(lo, &netlink.Addr{IPNet: own}); err != nil {
 		t.Fatal("address:", err)
 	}
-	route := &netlink.Route{LinkIndex: lo.Attrs().Index, Scope: netlink.SCOPE_LINK, Dst: netlink.NewIPNet(peerAddr.Addr().AsSlice()), Src: own.IP}
+	route := &netlink.Route{LinkIndex: lo.Attrs().Index, Scope: netlink.SCOPE_LINK, Dst: netlink.NewIPNet(peerAddr.AsSlice()), Src: own.IP}
 	if err := netlink.RouteAdd(route); err != nil {
 		t.Fatal("route:", err)
 	}
-	p := &peer{t: t, host: host, local: peerAddr, iss: 1 << 20, seq: 1 << 20, clock: 1000}
+	p := &peer{t: t, host: host, local: netip.AddrPortFrom(peerAddr, uint16(port)), iss: 1 << 20, seq: 1 << 20, clock: 1000}
 	p.raw = openSocket(t, unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_RAW)
 	p.packets = openSocket(t, unix.AF_PACKET, unix.SOCK_DGRAM, int(htons(unix.ETH_P_IP)))
 	return p

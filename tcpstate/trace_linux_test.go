@@ -25,16 +25,16 @@ type trace struct {
 
 // openTrace starts to trace. That is for the machine's root, which an ordinary user's namespace does not have; and a
 // kernel may be built or booted without.
-func openTrace(t *testing.T, run int) *trace {
+func openTrace(t *testing.T, own ports) *trace {
 	t.Helper()
 	tracefs, err := mountTracefs()
 	if err != nil {
 		t.Logf("changes of state are seen by polling alone: tracefs: %v", err)
 		return nil
 	}
-	tr := &trace{tracefs: tracefs, name: fmt.Sprintf("instances/tcpstate-test-%d-%d", os.Getpid(), run)}
+	tr := &trace{tracefs: tracefs, name: fmt.Sprintf("instances/tcpstate-test-%d-%d", os.Getpid(), own.first)}
 	t.Cleanup(func() { _ = unix.Close(tracefs) })
-	if err := tr.start(); errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
+	if err := tr.start(own); errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
 		t.Logf("changes of state are seen by polling alone: %v", err)
 		return nil
 	} else if err != nil {
@@ -44,20 +44,30 @@ func openTrace(t *testing.T, run int) *trace {
 	return tr
 }
 
-// start makes a trace buffer of our own and switches the trace point on.
-func (tr *trace) start() error {
+// start makes a trace buffer of our own and switches the trace point on. The buffer is not for what others on this
+// machine do, who could fill it.
+func (tr *trace) start(own ports) error {
 	if err := unix.Mkdirat(tr.tracefs, tr.name, 0o700); err != nil {
 		return fmt.Errorf("an instance of tracefs: %w", err)
 	}
-	f, err := tr.file("events/sock/inet_sock_set_state/enable", unix.O_WRONLY)
+	// A socket that begins to connect has no port of its own yet.
+	err := tr.write("filter", fmt.Sprintf("(sport >= %d && sport <= %d) || dport == %d", own.first, own.last, own.first))
 	if err == nil {
-		_, err = f.WriteString("1")
-		err = errors.Join(err, f.Close())
+		err = tr.write("enable", "1")
 	}
 	if err != nil {
 		_ = unix.Unlinkat(tr.tracefs, tr.name, unix.AT_REMOVEDIR)
 	}
 	return err
+}
+
+func (tr *trace) write(name, value string) error {
+	f, err := tr.file("events/sock/inet_sock_set_state/"+name, unix.O_WRONLY)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
 }
 
 // mountTracefs makes a mount that stands in no folder, so that nobody else sees it.
