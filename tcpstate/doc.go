@@ -1,6 +1,7 @@
 // Package tcpstate is the vocabulary of TCP connection states as Linux numbers
-// them: a [State], a [Set] of states, and [Counts] of sockets per state. It
-// imports the standard library only and works on every platform.
+// them: a [State], a [Set] of states, [Counts] of sockets per state, and the
+// state machine. It imports the standard library only and works on every
+// platform.
 //
 // # Numbers
 //
@@ -24,4 +25,10 @@
 // Bit n of a [Set] is the state with number n, which makes a Set the
 // idiag_states mask of a request to the kernel. [All] has every bit, not only
 // those that have a name today.
+//
+// # State machine
+//
+// [Transitions] is what Linux does, row by row, beside what RFC 9293 says.
+// [State.Next] looks up one row. [State.MayBecome] is for those who poll: it
+// tells whether what is seen now can follow from what was seen before.
 package tcpstate

@@ -27,6 +27,8 @@ var skips = []skip{
 	{"sockdiag", "TestKernelSCTPInfo", "5.11", "modules have no BTF, and sctp is one"},
 	{"sockdiag", "TestKernelStructures/inet_*", "5.11", "modules have no BTF, and inet_diag is one"},
 	{"sockdiag", "TestKernelStructures/tcp_diag_md5sig", "5.11", "modules have no BTF, and tcp_diag is one"},
+	{"tcpstate", "TestKernel/rows/FIN_WAIT2+Abort#01", "6.0", "SOCK_DESTROY refuses mini-sockets"},
+	{"tcpstate", "TestKernel/rows/TIME_WAIT+Abort", "6.0", "SOCK_DESTROY refuses mini-sockets"},
 	{"internal/nlsock", "TestNetNSCookie", "5.14", "there is no SO_NETNS_COOKIE"},
 	{"internal/nstest", "TestDoEndsTheTest/ends", "", "it is a test of what a skip does"},
 }
