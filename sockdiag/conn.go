@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed16c515c6/timewait/internal/uapi"
+	"github.com/seed16c515c6/timewait/tcpstate"
 )
 
 // transport is a NETLINK_SOCK_DIAG socket, or a test's fake of one.
@@ -17,6 +18,9 @@ type transport interface {
 	// the rest is lost; port is the sender's. Where there is none it waits, or
 	// returns ok false.
 	Receive(b []byte, wait bool) (n int, port uint32, ok bool, err error)
+	// Soon says that the next ones will be answered within some hundred
+	// microseconds, or not; see nlsock.
+	Soon(yes bool)
 	// SetReadDeadline and Close end a Receive that waits in another goroutine.
 	SetReadDeadline(t time.Time) error
 	Close() error
@@ -38,6 +42,7 @@ type conn struct {
 	seq       uint32
 	primed    bool
 	spoilt    bool // a deadline was set
+	uniform   bool // the request is
 	busy      bool // guarded by Client.mu
 
 	// interrupt ends a Receive that waits, and then says so on interrupted. It
@@ -109,7 +114,26 @@ func (c *conn) wait(ctx context.Context) (n int, port uint32, err error) {
 func (c *conn) exchange(ctx context.Context, r *request, live func() error, row func(payload []byte) error) error {
 	c.seq++
 	c.req = r.append(c.req[:0], c.seq)
-	return c.exchangeRaw(ctx, r.typ, r.single(), live, row)
+	c.uniform = r.uniform()
+	err := c.exchangeRaw(ctx, r.typ, r.single(), live, row)
+	if c.uniform {
+		c.uniform = false
+		c.transport.Soon(false)
+	}
+	return err
+}
+
+// soon reports whether the kernel will make the batch behind b as fast as it made b,
+// some 200 microseconds: b is nearly full, and comes from the table of connections,
+// where a hash spreads the sockets evenly and nothing comes after. (The table of
+// bound sockets, for one, can be walked for milliseconds without a row.)
+func soon(b []byte) bool {
+	const state = uapi.SizeofNLMsgHdr + 1
+	if len(b) < minBuffer*3/4 || len(b) <= state {
+		return false
+	}
+	s := tcpstate.State(b[state]) // of the first row
+	return s != tcpstate.Listen && s != tcpstate.Closed
 }
 
 // answered reports whether exchange has read the whole answer.
@@ -130,6 +154,9 @@ func (c *conn) exchangeRaw(ctx context.Context, typ uint16, single bool, live fu
 		b, err := c.receive(ctx)
 		if err != nil {
 			return err
+		}
+		if c.uniform {
+			c.transport.Soon(soon(b))
 		}
 		for len(b) > 0 {
 			m, rest, err := nextMessage(b)

@@ -23,7 +23,7 @@ type fakeKernel struct {
 
 	announce []datagram // to who joins a multicast group
 
-	waits   func()        // is called when a socket is about to wait for a datagram
+	waits func() // is called when a socket is about to wait for a datagram
 
 	mute    bool          // it does not answer the request that primes a socket
 	dialing chan struct{} // dial waits until it is closed; nil: it does not wait
@@ -179,6 +179,8 @@ func (s *fakeSocket) SetReadDeadline(t time.Time) error {
 	s.changed.Broadcast()
 	return nil
 }
+
+func (s *fakeSocket) Soon(bool) {}
 
 func (s *fakeSocket) InterfaceIndex(string) (uint32, error) { return 0, syscall.ENODEV }
 

@@ -39,6 +39,12 @@ const noCookie = ^uint64(0)
 // NLMSG_ERROR that may say that all is well.
 func (r *request) single() bool { return r.flags&uapi.NLMFDump == 0 }
 
+// uniform reports whether rows take the kernel much the same time each: a dump of
+// TCP, without tcp_info, for which it takes each socket's lock and may have to wait.
+func (r *request) uniform() bool {
+	return !r.single() && r.protocol == TCP && r.extension&infoExtension == 0 && !r.storages
+}
+
 // append appends the message: a netlink header, then struct inet_diag_req or
 // inet_diag_req_v2, then attributes.
 //
