@@ -86,13 +86,15 @@ func expires(ms uint32) time.Duration {
 // decodeAttrs decodes the attributes, and clears what an earlier row had and this
 // one has not.
 func (s *Socket) decodeAttrs(b []byte, keepUnknown bool) error {
-	old := s.Attrs
+	old, attrs := s.Attrs, Attrs(0)
 	s.Attrs, s.Extra = 0, nil // the earlier row's Extra is somebody's now
 	for len(b) > 0 {
-		typ, payload, rest, err := nextAttr(b)
-		if err != nil {
-			return err
+		n, typ := attrHeader(b)
+		if n == 0 {
+			return attrError(b)
 		}
+		payload := b[uapi.SizeofNLAttr:n]
+		b = b[min(align4(n), len(b)):]
 		known, err := s.decodeAttr(typ, payload)
 		if err != nil {
 			return err
@@ -100,41 +102,51 @@ func (s *Socket) decodeAttrs(b []byte, keepUnknown bool) error {
 		if !known && keepUnknown {
 			x := s.extra()
 			x.Unknown = append(x.Unknown, RawAttr{Type: typ, Data: bytes.Clone(payload)})
-			s.Attrs |= AttrUnknown
+			attrs |= AttrUnknown
 		}
 		if typ < 63 && typ != uapi.InetDiagPad {
-			s.Attrs |= 1 << typ
+			attrs |= 1 << typ
 		}
-		b = rest
 	}
-	s.clear(old &^ s.Attrs)
+	s.Attrs = attrs
+	s.clear(old &^ attrs)
 	return nil
 }
 
-// nextAttr takes the first attribute off b. Payloads are only aligned to 4 bytes,
-// also where they hold 64-bit numbers, which byte loads do not mind.
-func nextAttr(b []byte) (typ uint16, payload, rest []byte, err error) {
+// attrHeader returns the length of the attribute that b begins with, header and all,
+// and its type. The length is 0 where b does not hold it. Payloads are only aligned
+// to 4 bytes, also where they hold 64-bit numbers, which byte loads do not mind.
+// (It returns no more than that to be inlined: this is where a dump spends its time.)
+func attrHeader(b []byte) (n int, typ uint16) {
 	if len(b) < uapi.SizeofNLAttr {
-		return 0, nil, nil, &DecodeError{What: "attribute header", Len: len(b), Want: uapi.SizeofNLAttr}
+		return 0, 0
 	}
-	n := int(ne.Uint16(b))
+	n = int(ne.Uint16(b))
 	if n < uapi.SizeofNLAttr || n > len(b) {
-		return 0, nil, nil, &DecodeError{What: "attribute length", Len: len(b), Want: max(n, uapi.SizeofNLAttr)}
+		return 0, 0
 	}
-	return ne.Uint16(b[2:]) & uapi.NLATypeMask, b[uapi.SizeofNLAttr:n], b[min(align4(n), len(b)):], nil
+	return n, ne.Uint16(b[2:]) & uapi.NLATypeMask
+}
+
+// attrError says why b does not hold an attribute.
+func attrError(b []byte) error {
+	if len(b) < uapi.SizeofNLAttr {
+		return &DecodeError{What: "attribute header", Len: len(b), Want: uapi.SizeofNLAttr}
+	}
+	return &DecodeError{What: "attribute length", Len: len(b), Want: max(int(ne.Uint16(b)), uapi.SizeofNLAttr)}
 }
 
 // eachAttr calls f with the attributes of a nest.
 func eachAttr(b []byte, f func(typ uint16, payload []byte) error) error {
 	for len(b) > 0 {
-		typ, payload, rest, err := nextAttr(b)
-		if err != nil {
+		n, typ := attrHeader(b)
+		if n == 0 {
+			return attrError(b)
+		}
+		if err := f(typ, b[uapi.SizeofNLAttr:n]); err != nil {
 			return err
 		}
-		if err := f(typ, payload); err != nil {
-			return err
-		}
-		b = rest
+		b = b[min(align4(n), len(b)):]
 	}
 	return nil
 }
