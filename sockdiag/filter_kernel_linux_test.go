@@ -670,22 +670,7 @@ func TestFilterDeviceOfTheNamespace(t *testing.T) {
 // A control group is found by its path in the tree and by that of its folder, and
 // its id is the number of the folder.
 func TestFilterCgroupPath(t *testing.T) {
-	roots, err := cgroupRoots()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(roots) == 0 {
-		root := t.TempDir()
-		if err := unix.Mount("cgroup2", root, "cgroup2", 0, ""); err != nil {
-			nstest.Skip(t, "a mounted tree of control groups, or the right to mount it: %v", err)
-		}
-		t.Cleanup(func() {
-			if err := unix.Unmount(root, 0); err != nil {
-				t.Error(err)
-			}
-		})
-		roots = append(roots, root)
-	}
+	root := cgroupRoot(t)
 	number := func(path string) uint64 {
 		var st unix.Stat_t
 		if err := unix.Stat(path, &st); err != nil {
@@ -693,12 +678,12 @@ func TestFilterCgroupPath(t *testing.T) {
 		}
 		return uint64(st.Ino)
 	}
-	for _, path := range []string{"/.", roots[0], roots[0] + "/", "."} {
-		if id, err := cgroupIDOf(path); err != nil || id != number(roots[0]) {
-			t.Errorf("%s: %d, %v; want %d", path, id, err, number(roots[0]))
+	for _, path := range []string{"/.", root, root + "/", "."} {
+		if id, err := cgroupIDOf(path); err != nil || id != number(root) {
+			t.Errorf("%s: %d, %v; want %d", path, id, err, number(root))
 		}
 	}
-	folders, err := filepath.Glob(roots[0] + "/*/")
+	folders, err := filepath.Glob(root + "/*/")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -710,7 +695,7 @@ func TestFilterCgroupPath(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"nosuch", "/nosuch/group", roots[0] + "/nosuch", roots[0] + "/cgroup.procs", "/proc", "cgroup.procs", "a\x00b", "/etc/passwd"} {
+	for _, path := range []string{"nosuch", "/nosuch/group", root + "/nosuch", root + "/cgroup.procs", "/proc", "cgroup.procs", "a\x00b", "/etc/passwd"} {
 		if id, err := cgroupIDOf(path); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%q: %d, %v", path, id, err)
 		}
