@@ -205,14 +205,8 @@ func dumpProgram(t *testing.T, family Family, states tcpstate.Set, program []byt
 	}
 	q := Query{Family: family, States: states}
 	r := q.request()
-	msg := r.append(nil, 1)
-	if program != nil {
-		msg = ne.AppendUint16(msg, uint16(uapi.SizeofNLAttr+len(program)))
-		msg = ne.AppendUint16(msg, uapi.InetDiagReqBytecode)
-		msg = append(msg, program...)
-		ne.PutUint32(msg, uint32(len(msg)))
-	}
-	if err := s.Send(msg); err != nil {
+	r.program = program
+	if err := s.Send(r.append(nil, 1)); err != nil {
 		t.Fatal(err)
 	}
 	rows := q.rowFilter()
@@ -437,6 +431,7 @@ var filterExpectations = []struct{ text, want string }{
 	{"cgroup OWN", "all -tw -fw -sr"},
 	{"cgroup != OWN", "tw fw sr"},
 	{"cgroup id:0", "tw fw sr"},
+	{"cgroup id:1234567", ""},
 	{"cgroup id:0 or cgroup OWN", "all"},
 	{"sport = 80 or sport = 22 and dport = 0", "l4 l6any"},
 	{"sport = 80 or ( sport = 22 and dport = 0 )", "l4 s4 l6any"},
@@ -456,6 +451,11 @@ func TestFilterSelects(t *testing.T) {
 	nstest.NewNamespace(t).Do(func() {
 		made := makeSockets(t)
 		names := hereNames(t)
+		client, err := Dial(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
 		release := mustRunningRelease(t)
 		hasBound, hasTimeWaitMark := release.AtLeast(6, 8), release.AtLeast(6, 1)
 
@@ -497,9 +497,21 @@ func TestFilterSelects(t *testing.T) {
 				}
 			}
 			text := strings.ReplaceAll(e.text, "OWN", "id:"+strconv.FormatUint(ownCgroup(t, rows), 10))
-			got := made.names(t, selectsByKernel(t, mustParse(t, text), 0, rows, names))
+			f := mustParse(t, text)
+			got := made.names(t, selectsByKernel(t, f, 0, rows, names))
 			if want := slices.Sorted(maps.Keys(want)); !slices.Equal(got, want) {
 				t.Errorf("%s: it selects %v, want %v", e.text, got, want)
+			}
+			dumped, err := Collect(client.Dump(t.Context(), Query{Filter: f}))
+			if err != nil {
+				t.Fatalf("%s: %v", e.text, err)
+			}
+			counts, err := client.Count(t.Context(), Query{Filter: f})
+			if err != nil {
+				t.Fatalf("%s: %v", e.text, err)
+			}
+			if names := made.names(t, dumped); !slices.Equal(names, got) || counts.Total() != uint64(len(got)) {
+				t.Errorf("%s: Dump has %v and Count %d, want %v", e.text, names, counts.Total(), got)
 			}
 		}
 		if len(filterExpectations) < 60 {
@@ -623,21 +635,57 @@ func liveFilter(rng *rand.Rand, cgroup uint64) Filter {
 func TestFilterWithoutPrivilege(t *testing.T) {
 	nstest.RequireNamespace(t)
 	nstest.WithoutCaps(t, func() {
+		c, err := Dial(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		marks := 0
 		for _, e := range filterExpectations {
-			p, err := mustParse(t, strings.ReplaceAll(e.text, "OWN", "id:1")).compile(0, hereNames(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = dumpProgram(t, 0, 0, p.code)
-			if !strings.Contains(e.text, "fwmark") {
-				if err != nil {
+			f := mustParse(t, strings.ReplaceAll(e.text, "OWN", "id:1"))
+			_, err := Collect(c.Dump(t.Context(), Query{Filter: f}))
+			if strings.Contains(e.text, "fwmark") {
+				marks++
+				if !errors.Is(err, fs.ErrPermission) {
 					t.Errorf("%s: %v", e.text, err)
 				}
-			} else if err := p.explain(err); !errors.Is(err, fs.ErrPermission) {
+			} else if err != nil {
 				t.Errorf("%s: %v", e.text, err)
 			}
 		}
+		if marks == 0 {
+			t.Error("no expression has a mark")
+		}
 	})
+}
+
+// Names that nothing has are errors of the call, and so are filters that cannot be.
+func TestFilterErrorsOfACall(t *testing.T) {
+	nstest.RequireNamespace(t)
+	c, err := Dial(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	cgroupRoot(t)
+	for _, tt := range []struct {
+		f    Filter
+		want error
+	}{
+		{InterfaceName("nosuch"), fs.ErrNotExist},
+		{Not(InterfaceName("nosuch")), fs.ErrNotExist},
+		{CgroupPath("/nosuch"), fs.ErrNotExist},
+		{LocalPort(2, 1), fs.ErrInvalid},
+		{RemotePrefix(netip.Prefix{}), fs.ErrInvalid},
+	} {
+		var op *OpError
+		if _, err := Collect(c.Dump(t.Context(), Query{Filter: tt.f})); !errors.Is(err, tt.want) || !errors.As(err, &op) || op.Op != "dump" {
+			t.Errorf("Dump of %v: %v", tt.f, err)
+		}
+		if _, err := c.Count(t.Context(), Query{Filter: tt.f}); !errors.Is(err, tt.want) || !errors.As(err, &op) || op.Op != "count" {
+			t.Errorf("Count of %v: %v", tt.f, err)
+		}
+	}
 }
 
 // A device is looked up in the namespace of the socket, not in that of the thread.

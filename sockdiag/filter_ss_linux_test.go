@@ -50,7 +50,10 @@ func TestFilterIsThatOfSS(t *testing.T) {
 		}
 		t.Logf("%d sockets: %v", len(rows), count)
 
-		const n = 2000
+		n := 2000
+		if testing.Short() {
+			n = 200 // each starts a process, which under emulation takes its time
+		}
 		g := &ssGenerator{rng: rand.New(rand.NewPCG(5, 6)), cgroup: cgroup, kinds: map[string]int{}}
 		some := 0
 		for range n {
@@ -88,7 +91,7 @@ func TestFilterIsThatOfSS(t *testing.T) {
 			t.Errorf("only %d of %d expressions select some sockets and not all", some, n)
 		}
 		for _, kind := range ssKinds {
-			if g.kinds[kind] < 100 {
+			if g.kinds[kind] < n/20 {
 				t.Errorf("only %d conditions of kind %s", g.kinds[kind], kind)
 			}
 		}
