@@ -545,7 +545,10 @@ func TestFilterInterpreterIsTheKernel(t *testing.T) {
 		chosenByKernel := strings.Fields("s4 s6 sm s22 tw fw cw sr")
 		rng := rand.New(rand.NewPCG(3, 4))
 		taken, refused, some := 0, 0, 0
-		const n = 3000
+		n := 3000
+		if testing.Short() {
+			n = 300
+		}
 		for range n {
 			p, err := liveFilter(rng, ownCgroup(t, rows)).compile(0, nil)
 			if err != nil {
