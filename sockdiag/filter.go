@@ -30,9 +30,12 @@ import (
 //     is of both families.
 //
 // The remote end of a listener and of a bound-only socket has address :: or
-// 0.0.0.0 and port 0, and conditions on it are of these. Conditions are of the
-// socket that the kernel looks at, which for an SCTP association is not what its
-// row says.
+// 0.0.0.0 and port 0, and conditions on it are of these.
+//
+// # SCTP
+//
+// The kernel's part for SCTP does not filter. There Match decides, on every row, and
+// what that cannot decide ends the call with errors.ErrUnsupported.
 type Filter struct {
 	tree unique.Handle[filterNode] // no handle: everything
 }

@@ -2,7 +2,6 @@ package sockdiag
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -39,7 +38,8 @@ func cgroupIDOf(path string) (uint64, error) {
 // where there is no such folder, or it is of another file system.
 func folderID(path string) (id uint64, ok bool, err error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+	switch err {
+	case unix.ENOENT, unix.ENOTDIR, unix.ENAMETOOLONG, unix.EINVAL: // the latter for a zero byte
 		return 0, false, nil
 	}
 	if err != nil {

@@ -244,23 +244,24 @@ func (p *filterParser) condition() (Filter, error) {
 // It sets the Query's States, Filter and, where an address has "inet:" or "inet6:"
 // before it, Family; these then are of the whole query, wherever they stand. A
 // state or exclude (excl) has one state or group behind it, or a list of them as
-// tcpstate.ParseSet reads it. The first exclude takes away from all states, later
-// ones from what was named. Excluding syn-recv takes away request sockets too.
+// tcpstate.ParseSet reads it. Where the first word is exclude, it takes away from
+// all states, and later ones from what is left or was named. Excluding syn-recv
+// takes away request sockets too.
 //
 // Without states it is all of them, as with the option -a of ss. A line that leaves
 // none is an error, because Query takes an empty set for all. The error is a
 // *FilterError. As to filters see ParseFilter.
-func parseLine(s string) (tcpstate.Set, Family, Filter, error) {
+func ParseQuery(s string) (Query, error) {
 	p := filterParser{input: s}
 	states, err := p.states()
 	if err != nil {
-		return 0, 0, Filter{}, err
+		return Query{}, err
 	}
 	f, err := p.filter()
 	if err != nil {
-		return 0, 0, Filter{}, err
+		return Query{}, err
 	}
-	return states, p.family, f, nil
+	return Query{Family: p.family, States: states, Filter: f}, nil
 }
 
 // states reads states and excludes. Zero is that there are none.

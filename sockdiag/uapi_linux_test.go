@@ -103,6 +103,13 @@ func TestKernelEnumerators(t *testing.T) {
 		"SCTP_INACTIVE": int64(SCTPPathInactive), "SCTP_PF": int64(SCTPPathPotentiallyFailed),
 		"SCTP_ACTIVE": int64(SCTPPathActive), "SCTP_UNCONFIRMED": int64(SCTPPathUnconfirmed),
 
+		"INET_DIAG_BC_NOP": uapi.BytecodeNop, "INET_DIAG_BC_JMP": uapi.BytecodeJmp,
+		"INET_DIAG_BC_S_GE": uapi.BytecodeSGE, "INET_DIAG_BC_S_LE": uapi.BytecodeSLE, "INET_DIAG_BC_S_EQ": uapi.BytecodeSEq,
+		"INET_DIAG_BC_D_GE": uapi.BytecodeDGE, "INET_DIAG_BC_D_LE": uapi.BytecodeDLE, "INET_DIAG_BC_D_EQ": uapi.BytecodeDEq,
+		"INET_DIAG_BC_AUTO": uapi.BytecodeAuto, "INET_DIAG_BC_S_COND": uapi.BytecodeSCond, "INET_DIAG_BC_D_COND": uapi.BytecodeDCond,
+		"INET_DIAG_BC_DEV_COND": uapi.BytecodeDevCond, "INET_DIAG_BC_MARK_COND": uapi.BytecodeMarkCond,
+		"INET_DIAG_BC_CGROUP_COND": uapi.BytecodeCgroupCond,
+
 		"IDIAG_TIMER_DELACK": uapi.TimerDelACK,
 	} {
 		t.Run(name, func(t *testing.T) {

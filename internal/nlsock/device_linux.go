@@ -2,6 +2,7 @@ package nlsock
 
 import (
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,8 +12,8 @@ import (
 // no device has is syscall.ENODEV.
 func (c *Conn) InterfaceIndex(name string) (index uint32, err error) {
 	ifr, err := unix.NewIfreq(name)
-	if err != nil {
-		return 0, unix.ENODEV // too long for a name
+	if err != nil || strings.Contains(name, "\x00") {
+		return 0, unix.ENODEV // too long for a name, or not all of one
 	}
 	if cerr := c.rc.Control(func(fd uintptr) {
 		err = unix.IoctlIfreq(int(fd), unix.SIOCGIFINDEX, ifr)
