@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -44,6 +45,7 @@ type Client struct {
 	bufferSize int
 	dial       func() (transport, error)
 	hangUp     func() error // releases what dial uses
+	namespace  *os.File     // what dial enters; nil if it cannot be told
 
 	// Whether the kernel has answered for a protocol; see missing.
 	knowsTCP, knowsMPTCP atomic.Bool
@@ -76,11 +78,16 @@ func newClient(cfg Config) (*Client, error) {
 	// The thread's namespace is looked at, and then opened into.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	dial, hangUp, err := newDialer(cfg.NetNS)
+	dial, hangUp, ns, err := newDialer(cfg.NetNS)
 	if err != nil {
 		return nil, err
 	}
-	return dialClient(cfg.BufferSize, dial, hangUp)
+	c, err := dialClient(cfg.BufferSize, dial, hangUp)
+	if err != nil {
+		return nil, err
+	}
+	c.namespace = ns
+	return c, nil
 }
 
 // dialClient makes a Client of its parts, and its first socket, so that what

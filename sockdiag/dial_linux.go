@@ -13,16 +13,16 @@ import (
 // newDialer returns a function that opens sockets in one network namespace:
 // that of descriptor fd, or for 0 the calling thread's (which the caller holds
 // still). A netlink socket belongs for good to the namespace of the thread that
-// opens it.
-func newDialer(fd int) (dial func() (transport, error), hangUp func() error, err error) {
+// opens it. ns is that namespace, until hangUp; nil where /proc is missing.
+func newDialer(fd int) (dial func() (transport, error), hangUp func() error, ns *os.File, err error) {
 	// A file, so that a Client nobody closed does not keep the namespace for good.
-	var ns *os.File
 	if fd != 0 {
 		if ns, err = netns.Dup(fd); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	} else if ns, err = netns.Current(); err != nil {
-		return newBlindDialer(err)
+		dial, hangUp, err = newBlindDialer(err)
+		return dial, hangUp, nil, err
 	}
 	dial = func() (t transport, err error) {
 		err = netns.Do(int(ns.Fd()), func() error {
@@ -32,7 +32,7 @@ func newDialer(fd int) (dial func() (transport, error), hangUp func() error, err
 		runtime.KeepAlive(ns)
 		return t, err
 	}
-	return dial, ns.Close, nil
+	return dial, ns.Close, ns, nil
 }
 
 // newBlindDialer serves where /proc is missing and noProc says so: there is no

@@ -30,7 +30,7 @@ var ErrInterrupted = errors.New("the kernel interrupted the dump: sockets may be
 //     dump or longer than a buffer may grow.
 //   - syscall.Errno: what the kernel answered otherwise.
 type OpError struct {
-	Op       string   // "dial", "dump", "count", "lookup", "destroy", "watch", "close", "tcp_info", "id"
+	Op       string   // "dial", "dump", "count", "lookup", "destroy", "watch", "close", "namespace", "tcp_info", "id"
 	Family   Family   // of the request; zero: both, or none
 	Protocol Protocol // of the request; zero: none
 	Err      error    // never nil
