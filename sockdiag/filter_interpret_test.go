@@ -415,11 +415,19 @@ func FuzzParseFilter(f *testing.F) {
 		"(dev=lo||dev != 3)fwmark 0x1/0xff cgroup /a\\ b or cgroup id:7 autobound",
 		"sport gt :http dport <= 0x50 src 10/8:* dst 127.0.0.1/255.0.0.0",
 		"not not ( not ( src any ) or src * )", "dev \\and or dev \\5", "src ::1", "src ::1:80", "",
+		"state established exclude syn-recv src inet6:any", "excl all state time-wait,fin-wait-2",
 	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		parsed, err := ParseFilter(s)
+		q, qerr := ParseQuery(s)
+		if err == nil && (qerr != nil || q != Query{Filter: parsed}) {
+			t.Fatalf("%q: %+v, %v", s, q, qerr)
+		}
+		if qerr == nil && q.Filter.node().op == opInvalid || qerr != nil && q != (Query{}) {
+			t.Fatalf("%q: %+v, %v", s, q, qerr)
+		}
 		if err != nil {
 			var e *FilterError
 			if !errors.As(err, &e) || e.Input != s || e.Column < 1 || e.Column > len(s)+1 || e.Want == "" ||
