@@ -24,7 +24,7 @@ func Dedup(seq iter.Seq2[Socket, error]) iter.Seq2[Socket, error] {
 	return func(yield func(Socket, error) bool) {
 		seen := make(map[uint64]struct{})
 		for s, err := range seq {
-			if err == nil && s.Cookie != 0 {
+			if err == nil && s.Cookie != 0 && s.Protocol != SCTP {
 				if _, again := seen[s.Cookie]; again {
 					continue
 				}

@@ -45,7 +45,9 @@ type Socket struct {
 	Interface uint32
 
 	// Cookie identifies the socket in this boot, over all namespaces. A
-	// connection keeps it from SYN_RECV to TIME_WAIT. It is what SO_COOKIE gives.
+	// connection keeps it from SYN_RECV to TIME_WAIT, so that a socket that
+	// disconnects and is used again shares it with its own TIME_WAIT. It is what
+	// SO_COOKIE gives.
 	// An SCTP endpoint and its associations are one socket, with one cookie.
 	Cookie uint64
 
