@@ -186,6 +186,12 @@ func TestDedup(t *testing.T) {
 	if diff := cmp.Diff([]uint64{1, 2, 0, 0, 3}, cookies); diff != "" || !errors.Is(err, errAny) {
 		t.Errorf("error %v, cookies:\n%s", err, diff)
 	}
+	// An endpoint of SCTP and its associations share a cookie.
+	if rows, err := Collect(Dedup(func(yield func(Socket, error) bool) {
+		_ = yield(Socket{Protocol: SCTP, Cookie: 1}, nil) && yield(Socket{Protocol: SCTP, Cookie: 1}, nil)
+	})); len(rows) != 2 || err != nil {
+		t.Errorf("%d rows, error %v", len(rows), err)
+	}
 	// Each range starts anew, and can be left.
 	again := Dedup(sequence(nil, 7, 7, 8))
 	for range 2 {
