@@ -106,8 +106,9 @@ const (
 	// numbers to the others.
 	AttrULPInfo Attrs = 1 << uapi.InetDiagULPInfo
 
-	// AttrBPFStorages asks for Extra.BPFStorages, of sockets that have some, in
-	// a dump; the kernel ignores it for a single socket. Since Linux 5.7, to
+	// AttrBPFStorages asks for Extra.BPFStorages, of TCP and MPTCP sockets that
+	// have some and are not only bound, in a dump; the kernel ignores it for a
+	// single socket. Since Linux 5.7, to
 	// callers with CAP_BPF or CAP_SYS_ADMIN in the user namespace that the machine
 	// began with: root of a container is refused with fs.ErrPermission.
 	AttrBPFStorages Attrs = 1 << uapi.InetDiagSKBPFStorages

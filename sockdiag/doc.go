@@ -51,10 +51,52 @@
 //
 // # Privileges
 //
-// Everything works as an ordinary user, for the sockets of all users. With
-// CAP_NET_ADMIN over the namespace, at the Dial and at the call, the kernel also
-// sends AttrMark and, along with AttrTCPInfo, AttrMD5Keys and the whole of
-// AttrULPInfo. AttrTCPInfo says what becomes of listeners with many keys.
+// Everything works as an ordinary user, for the sockets of all users, but for
+// Destroy and for what this table says needs more.
+//
+//	attribute      ask   needs           since  TCP   LISTEN  bound  mini  UDP   raw   MPTCP  SCTP
+//	MemInfo        0x01  -               -      yes   yes     yes    -     yes   yes   yes    -
+//	TCPInfo        0x02  -               -      yes   yes     -      -     -     -     yes    yes
+//	MD5Keys        0x02  NET_ADMIN       -      some  some    -      -     -     -     -      -
+//	ULPInfo        0x02  NET_ADMIN<6.15  5.4    some  some    -      -     -     -     -      -
+//	VegasInfo      0x04  -               -      some  -       -      -     -     -     -      -
+//	DCTCPInfo      0x04  -               -      some  -       -      -     -     -     -      -
+//	BBRInfo        0x04  -               -      some  -       -      -     -     -     -      -
+//	Congestion     0x08  -               -      yes   yes     -      -     -     -     -      some
+//	TOS            0x10  -               -      yes   yes     yes    -     yes   yes   yes    yes
+//	TrafficClass   0x20  -               -      v6    v6      v6     -     v6    v6    v6     v6
+//	ClassID        0x20  -               -      yes   yes     yes    -     yes   yes   yes    yes
+//	SocketMemory   0x40  -               -      yes   yes     yes    -     yes   yes   yes    yes
+//	Shutdown       -     -               -      yes   yes     yes    -     yes   yes   yes    yes
+//	V6Only         -     -               -      -     v6      v6     -     some  some  some   some
+//	Mark           -     NET_ADMIN       -      yes   yes     yes    some  yes   yes   yes    yes
+//	CgroupID       -     -               5.8    yes   yes     yes    -     yes   yes   yes    yes
+//	SocketOptions  -     -               5.10   yes   yes     yes    -     yes   yes   yes    yes
+//	Protocol       -     -               -      -     -       -      -     -     yes   -      -
+//	Locals         -     -               -      -     -       -      -     -     -     -      yes
+//	Peers          -     -               -      -     -       -      -     -     -     -      some
+//	BPFStorages    attr  BPF             5.7    some  some    -      -     -     -     some   -
+//
+// Ask: the bit of the request that brings it, idiag_ext, so that attributes of one
+// bit come together. What has none comes unasked; AttrBPFStorages has a request of
+// its own.
+//
+// Needs: CAP_NET_ADMIN in the user namespace that owns the network namespace, both
+// at the Dial and at the call. Until Linux 6.15 or so that went for AttrULPInfo,
+// and since then for some of MPTCP's numbers in it. Or CAP_BPF (or CAP_SYS_ADMIN)
+// over the machine, at the call: without it there is an error instead of rows.
+//
+// Since: the Linux release; Linux 4.14 has those without.
+//
+// Then the kinds of rows: TCP but for what follows; TCP in LISTEN; bound-only TCP;
+// mini-sockets of TCP in TIME_WAIT, FIN_WAIT2 and SYN_RECV; UDP and UDPLite; and so
+// on. "v6" is on IPv6 sockets, and "some" on those that have such a thing:
+// AttrVegasInfo, AttrDCTCPInfo and AttrBBRInfo where it is the congestion control,
+// and not in CLOSE_WAIT, LAST_ACK and CLOSING. AttrV6Only is on IPv6 sockets in
+// LISTEN and CLOSE. AttrMark is on all mini-sockets in Linux 6.1, and in 5.10 on
+// those in SYN_RECV. SCTP has AttrCongestion and AttrPeers on associations. MPTCP
+// and SCTP have infos of their own in place of tcp_info: see AttrMPTCPInfo and
+// AttrSCTPInfo. AttrTCPInfo says what becomes of listeners with many keys.
 //
 // # Namespaces
 //
@@ -69,9 +111,20 @@
 //
 // # Kernels
 //
-// Linux 5.10 to 7.3 were looked at. Newer ones may send states, timers,
-// attributes and fields that are unknown here: they are kept as numbers or
-// skipped, and are never errors. Older ones lack fields of tcp_info, which
-// TCPInfo.Has tells from zeros. On other operating systems Dial, TCPInfoOf and
-// IDOf return errors that match errors.ErrUnsupported, and decoding works.
+// Linux 5.10 to 7.3 were looked at. What depends on the release, besides the
+// attributes above and the fields of tcp_info (Field.Since):
+//
+//	MPTCP                               since 5.9; Debian's 5.10 is built without
+//	UDPLite                             until 7.0
+//	BoundInactive                       since 6.8
+//	TimerDelayedACK                     since 7.1
+//	Destroy of mini-sockets             not in 5.10, but in 6.1
+//	AttrMark of TIME_WAIT, FIN_WAIT2    not in 5.10, but in 6.1
+//	AttrULPInfo without CAP_NET_ADMIN   since 6.15 or so
+//
+// Newer ones may send states, timers, attributes and fields that are unknown here:
+// they are kept as numbers or skipped, and are never errors. Older ones lack fields
+// of tcp_info, which TCPInfo.Has tells from zeros. On other operating systems Dial,
+// TCPInfoOf and IDOf return errors that match errors.ErrUnsupported, and decoding
+// works.
 package sockdiag

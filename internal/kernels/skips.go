@@ -29,6 +29,10 @@ var skips = []skip{
 	{"sockdiag", "TestKernelStructures/tcp_diag_md5sig", "5.11", "modules have no BTF, and tcp_diag is one"},
 	{"tcpstate", "TestKernel/rows/FIN_WAIT2+Abort#01", "6.0", "SOCK_DESTROY refuses mini-sockets"},
 	{"tcpstate", "TestKernel/rows/TIME_WAIT+Abort", "6.0", "SOCK_DESTROY refuses mini-sockets"},
+	{"sockdiag", "TestAttributeTable/tls", "5.11", "it is built without TLS"},
+	{"sockdiag", "TestAttributeTable/mptcp*", "5.11", "it is built without MPTCP"},
+	{"sockdiag", "TestAttributeTable/bpf/mptcp", "5.11", "it is built without MPTCP"},
+	{"sockdiag", "TestLookupMPTCP", "5.11", "it is built without MPTCP"},
 	{"internal/nlsock", "TestNetNSCookie", "5.14", "there is no SO_NETNS_COOKIE"},
 	{"internal/nstest", "TestDoEndsTheTest/ends", "", "it is a test of what a skip does"},
 }
