@@ -175,13 +175,19 @@ func (f fdConn) addMD5Key(t *testing.T, family sockdiag.Family) fdConn {
 }
 
 // startTLS puts TLS on top of a connection; with keys the kernel encrypts what it
-// sends, by TLS 1.2 and AES-GCM-128.
+// sends.
 func (f fdConn) startTLS(t *testing.T, keys bool) {
 	t.Helper()
 	withoutPart(t, "TLS", unix.SetsockoptString(int(f), unix.IPPROTO_TCP, unix.TCP_ULP, "tls"))
-	if !keys {
-		return
+	if keys {
+		f.encrypt(t)
 	}
+}
+
+// encrypt gives the kernel keys for what a socket with TLS sends: TLS 1.2 and
+// AES-GCM-128.
+func (f fdConn) encrypt(t *testing.T) {
+	t.Helper()
 	const solTLS, tlsTX = 282, 1
 	info := make([]byte, 40) // struct tls12_crypto_info_aes_gcm_128
 	binary.NativeEndian.PutUint16(info, 0x0303)

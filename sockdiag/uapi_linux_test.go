@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/cpu"
+	"golang.org/x/sys/unix"
+
 	"github.com/seed16c515c6/timewait/internal/btf"
 	"github.com/seed16c515c6/timewait/internal/nstest"
 	"github.com/seed16c515c6/timewait/internal/uapi"
@@ -92,6 +95,20 @@ func TestKernelEnumerators(t *testing.T) {
 		"SK_DIAG_BPF_STORAGE": uapi.SKDiagBPFStorage, "SK_DIAG_BPF_STORAGE_MAP_ID": uapi.SKDiagBPFStorageMapID,
 		"SK_DIAG_BPF_STORAGE_MAP_VALUE": uapi.SKDiagBPFStorageMapValue,
 
+		"INET_DIAG_REQ_BYTECODE": uapi.InetDiagReqBytecode, "INET_DIAG_REQ_SK_BPF_STORAGES": uapi.InetDiagReqSKBPFStorages,
+		"INET_DIAG_REQ_PROTOCOL": uapi.InetDiagReqProtocol,
+
+		"INET_DIAG_BC_NOP": uapi.BytecodeNop, "INET_DIAG_BC_JMP": uapi.BytecodeJmp, "INET_DIAG_BC_S_GE": uapi.BytecodeSGE, "INET_DIAG_BC_S_LE": uapi.BytecodeSLE,
+		"INET_DIAG_BC_D_GE": uapi.BytecodeDGE, "INET_DIAG_BC_D_LE": uapi.BytecodeDLE, "INET_DIAG_BC_AUTO": uapi.BytecodeAuto,
+		"INET_DIAG_BC_S_COND": uapi.BytecodeSCond, "INET_DIAG_BC_D_COND": uapi.BytecodeDCond, "INET_DIAG_BC_DEV_COND": uapi.BytecodeDevCond,
+		"INET_DIAG_BC_MARK_COND": uapi.BytecodeMarkCond, "INET_DIAG_BC_S_EQ": uapi.BytecodeSEq, "INET_DIAG_BC_D_EQ": uapi.BytecodeDEq,
+		"INET_DIAG_BC_CGROUP_COND": uapi.BytecodeCgroupCond,
+
+		"SKNLGRP_INET_TCP_DESTROY": uapi.SKNLGrpInetTCPDestroy, "SKNLGRP_INET_UDP_DESTROY": uapi.SKNLGrpInetUDPDestroy,
+		"SKNLGRP_INET6_TCP_DESTROY": uapi.SKNLGrpInet6TCPDestroy,
+		// The IPv6 groups follow in the same order.
+		"SKNLGRP_INET6_UDP_DESTROY": uapi.SKNLGrpInetUDPDestroy + uapi.SKNLGrpInet6TCPDestroy - uapi.SKNLGrpInetTCPDestroy,
+
 		// Those of an SCTPState are one more.
 		"SCTP_STATE_CLOSED": int64(SCTPClosed) - 1, "SCTP_STATE_COOKIE_WAIT": int64(SCTPCookieWait) - 1,
 		"SCTP_STATE_COOKIE_ECHOED": int64(SCTPCookieEchoed) - 1, "SCTP_STATE_ESTABLISHED": int64(SCTPEstablished) - 1,
@@ -153,6 +170,16 @@ func TestKernelStructures(t *testing.T) {
 		"tcp_bbr_info":      {20, map[string]uint32{"bbr_bw_lo": 0, "bbr_bw_hi": 4, "bbr_min_rtt": 8, "bbr_pacing_gain": 12, "bbr_cwnd_gain": 16}},
 		"tcp_diag_md5sig":   {uapi.SizeofMD5Sig, map[string]uint32{"tcpm_family": 0, "tcpm_prefixlen": 1, "tcpm_keylen": 2, "tcpm_addr": 4, "tcpm_key": 20}},
 		"nlattr":            {uapi.SizeofNLAttr, map[string]uint32{"nla_len": 0, "nla_type": 2}},
+		"nlmsgerr":          {4 + uapi.SizeofNLMsgHdr, map[string]uint32{"error": 0, "msg": 4}},
+
+		// Addresses of SCTP, each in a sockaddr_storage.
+		"__kernel_sockaddr_storage": {uapi.SizeofSockaddrStorage, nil},
+		"sockaddr_in":               {16, map[string]uint32{"sin_family": 0, "sin_port": 2, "sin_addr": 4}},
+		"sockaddr_in6":              {28, map[string]uint32{"sin6_family": 0, "sin6_port": 2, "sin6_addr": 8}},
+
+		"inet_diag_bc_op":    {uapi.SizeofBytecodeOp, map[string]uint32{"code": 0, "yes": 1, "no": 2}},
+		"inet_diag_hostcond": {8, map[string]uint32{"family": 0, "prefix_len": 1, "port": 4, "addr": 8}},
+		"inet_diag_markcond": {8, map[string]uint32{"mark": 0, "mask": 4}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := lookUp(t, specs, (*btf.Spec).Struct, name)
@@ -172,6 +199,86 @@ func TestKernelStructures(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What the kernel's headers define by macros has no BTF: x/sys has it from them.
+func TestKernelMacros(t *testing.T) {
+	for name, v := range map[string][2]int{
+		"SOCK_DIAG_BY_FAMILY": {unix.SOCK_DIAG_BY_FAMILY, uapi.SockDiagByFamily}, "SOCK_DESTROY": {unix.SOCK_DESTROY, uapi.SockDestroy},
+		"NLMSG_NOOP": {unix.NLMSG_NOOP, uapi.NLMsgNoop}, "NLMSG_ERROR": {unix.NLMSG_ERROR, uapi.NLMsgError},
+		"NLMSG_DONE": {unix.NLMSG_DONE, uapi.NLMsgDone}, "NLMSG_OVERRUN": {unix.NLMSG_OVERRUN, uapi.NLMsgOverrun},
+		"NLM_F_REQUEST": {unix.NLM_F_REQUEST, uapi.NLMFRequest}, "NLM_F_ACK": {unix.NLM_F_ACK, uapi.NLMFAck},
+		"NLM_F_DUMP_INTR": {unix.NLM_F_DUMP_INTR, uapi.NLMFDumpIntr}, "NLM_F_DUMP": {unix.NLM_F_DUMP, uapi.NLMFDump},
+		"NLA_F_NESTED | NLA_F_NET_BYTEORDER": {unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER, 0xffff &^ uapi.NLATypeMask},
+		"AF_INET":                            {unix.AF_INET, uapi.AFInet}, "AF_INET6": {unix.AF_INET6, uapi.AFInet6},
+		"IPPROTO_TCP": {unix.IPPROTO_TCP, int(TCP)}, "IPPROTO_UDP": {unix.IPPROTO_UDP, int(UDP)}, "IPPROTO_UDPLITE": {unix.IPPROTO_UDPLITE, int(UDPLite)},
+		"IPPROTO_RAW": {unix.IPPROTO_RAW, int(Raw)}, "IPPROTO_SCTP": {unix.IPPROTO_SCTP, int(SCTP)}, "IPPROTO_MPTCP": {unix.IPPROTO_MPTCP, int(MPTCP)},
+	} {
+		if v[0] != v[1] {
+			t.Errorf("%s is %#x, here %#x", name, v[0], v[1])
+		}
+	}
+}
+
+// The counters of SocketMemory are where the kernel puts them, and each has a field.
+func TestKernelSocketMemory(t *testing.T) {
+	spec := kernelTypes(t)
+	for name, want := range map[string]SocketMemory{
+		"SK_MEMINFO_RMEM_ALLOC": {RecvAlloc: 1}, "SK_MEMINFO_RCVBUF": {RecvBuffer: 1}, "SK_MEMINFO_WMEM_ALLOC": {SendAlloc: 1},
+		"SK_MEMINFO_SNDBUF": {SendBuffer: 1}, "SK_MEMINFO_FWD_ALLOC": {Forward: 1}, "SK_MEMINFO_WMEM_QUEUED": {SendQueued: 1},
+		"SK_MEMINFO_OPTMEM": {Options: 1}, "SK_MEMINFO_BACKLOG": {Backlog: 1}, "SK_MEMINFO_DROPS": {Drops: 1},
+	} {
+		at, err := spec.Enumerator(name)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		b := make([]byte, 64)
+		ne.PutUint32(b[4*at:], 1)
+		var got SocketMemory
+		if err := got.decode(b); err != nil || got != want {
+			t.Errorf("%s: %+v, %v, want %+v", name, got, err, want)
+		}
+	}
+}
+
+// Every bit-field of the kernel's struct inet_diag_sockopt is the option of its name.
+func TestKernelSocketOptions(t *testing.T) {
+	specs := diagTypes(t)
+	layout, err := lookUp(t, specs, (*btf.Spec).Struct, "inet_diag_sockopt")
+	if errors.Is(err, btf.ErrNotFound) && len(specs) == 1 {
+		nstest.Skip(t, "the BTF of modules, of Linux 5.11: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := map[string]SocketOptions{
+		"recverr": SockOptRecvErr, "is_icsk": SockOptConnectionSocket, "freebind": SockOptFreebind, "hdrincl": SockOptHeaderIncluded,
+		"mc_loop": SockOptMulticastLoop, "transparent": SockOptTransparent, "mc_all": SockOptMulticastAll, "nodefrag": SockOptNoDefrag,
+		"bind_address_no_port": SockOptBindAddressNoPort, "recverr_rfc4884": SockOptRecvErrRFC4884, "defer_connect": SockOptDeferConnect,
+	}
+	for _, m := range layout.Members {
+		if m.Name == "unused" {
+			continue
+		}
+		want, ok := options[m.Name]
+		if !ok {
+			t.Logf("this kernel has an option that is not known here: %+v", m)
+			continue
+		}
+		delete(options, m.Name)
+		b := make([]byte, layout.Size)
+		putMember(b, m, 1)
+		var got SocketOptions
+		if err := got.decode(b, cpu.IsBigEndian); err != nil || got != want {
+			t.Errorf("%s: %v, %v, want %v", m.Name, got, err, want)
+		}
+	}
+	// Those since 5.10, which brought the attribute, are in every kernel that is run.
+	delete(options, "recverr_rfc4884")
+	for name := range options {
+		t.Errorf("the kernel has no %s", name)
 	}
 }
 
