@@ -172,7 +172,7 @@ func TestTCPInfoIsThatOfGetsockopt(t *testing.T) {
 			if m.State == tcpstate.SynSent {
 				for _, i := range []*sockdiag.TCPInfo{&got, &want} {
 					i.Retransmits, i.Backoff, i.RTO, i.Lost, i.Retrans, i.TotalRetrans = 0, 0, 0, 0, 0, 0
-					i.SegsOut, i.TotalRTO, i.TotalRTOTime, i.CAState = 0, 0, 0, 0
+					i.SegsOut, i.TotalRTO, i.TotalRTOTime, i.CAState, i.SndCwnd, i.SndSSThresh = 0, 0, 0, 0, 0, 0
 				}
 			}
 			if got != want {

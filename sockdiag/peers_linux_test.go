@@ -106,7 +106,7 @@ func TestPeersLiveTCPInfo(t *testing.T) {
 	// end.
 	clocks := map[string]bool{"lastdatasent": true, "lastdatarecv": true, "lastackrecv": true, "busytime": true, "rwndlimited": true, "sndbuflimited": true}
 	again := map[string]bool{"probes": true, "backoff": true, "segsin": true, "segsout": true, "retransmits": true, "rto": true, "totalretrans": true,
-		"lost": true, "retrans": true, "castate": true}
+		"lost": true, "retrans": true, "castate": true, "sndcwnd": true, "sndssthresh": true, "pacingrate": true}
 	for _, family := range nstest.Families {
 		t.Run(family.String(), func(t *testing.T) {
 			made := nstest.States(t, family)
@@ -254,14 +254,18 @@ func TestPeersLiveAppLimited(t *testing.T) {
 }
 
 // TestPeersLiveLookup: the kernel's dump compares ports alone, and who takes its
-// first row for the answer gets another socket, as in vishvananda/netlink.
+// first row for the answer gets another socket, as in vishvananda/netlink. Asked for
+// one socket, the kernel falls back to the listener.
 func TestPeersLiveLookup(t *testing.T) {
 	nstest.RequireNamespace(t)
 	c := dial(t)
 	for _, f := range bothFamilies {
-		_, client, _ := stream(t, "TCP", f, unix.IPPROTO_TCP)
+		_, client, server := stream(t, "TCP", f, unix.IPPROTO_TCP)
 		id := idOf(t, client)
 		finds(t, c, id)
+		gone := idOf(t, server)
+		gone.Cookie, gone.Remote = 0, netip.AddrPortFrom(gone.Remote.Addr(), 9)
+		missing(t, c, gone)
 		other := id
 		other.Cookie = 0
 		for _, addr := range []string{"192.0.2.1", "198.51.100.1"} {

@@ -32,10 +32,10 @@ import (
 //	  (vishvananda/netlink)
 //	tcp_info read up to snd_wnd and no further                  TestBTFTCPInfoMembers: the running kernel's own layout
 //	  (vishvananda/netlink, m-lab/tcp-info)
-//	a longer or shorter tcp_info an error, or a panic           TestTCPInfoLengths, TestPeersLengths, TestPeersShortBytes
-//	  (rust netlink-packet-sock-diag, m-lab/tcp-info)
+//	a longer or shorter tcp_info an error, or a panic           TestTCPInfoLengths, TestPeersAttributeLengths,
+//	  (rust netlink-packet-sock-diag, m-lab/tcp-info)           TestPeersShortBytes
 //	"not sent" not told from zero (most)                        TestTCPInfoLengths: Has
-//	BBR info of another length an error (vishvananda/netlink)   TestPeersLengths
+//	BBR info of another length an error (vishvananda/netlink)   TestPeersAttributeLengths
 //	one unknown attribute an error for all (florianl/go-diag)   TestPeersUnknownAttribute, TestPeersLiveGoListener
 //	numbers of 64 bits where the kernel does not align them     TestPeersUnaligned
 //	CLASS_ID cut to a byte (m-lab/tcp-info)                     TestPeersWholeNumbers, TestPeersLiveClassID
@@ -82,7 +82,7 @@ import (
 //	  (vishvananda/netlink), the answer not waited for (cilium) TestDestroyStates
 //
 //	What it means
-//	a listener's queues added up as bytes (node_exporter)       TestPeersListenerQueues, TestStates
+//	a listener's queues added up as bytes (node_exporter)       TestPeersBacklog, TestStates
 //	TCP-MD5 keys printed (ss)                                   TestMD5KeysAreRedacted
 
 // Every type of attribute that has no field here is kept, between others that have
@@ -106,7 +106,7 @@ func TestPeersUnknownAttribute(t *testing.T) {
 // An attribute that has grown is read as far as it is known, and one that is cut
 // short is an error, not zeros. vishvananda/netlink takes BBR info of 20 bytes and
 // no other.
-func TestPeersLengths(t *testing.T) {
+func TestPeersAttributeLengths(t *testing.T) {
 	for _, tt := range []struct {
 		typ  uint16
 		size int // of the oldest kernel that has it
@@ -553,7 +553,7 @@ func TestPeersDestroy(t *testing.T) {
 
 // The queues of a listener are connections, not bytes, and Backlog tells them so.
 // node_exporter adds a backlog of 4096 up as bytes to send.
-func TestPeersListenerQueues(t *testing.T) {
+func TestPeersBacklog(t *testing.T) {
 	for state := range tcpstate.State(14) {
 		row := diagMessage(state, 1, 0, 3)
 		ne.PutUint32(row[56:], 3)
