@@ -98,12 +98,6 @@ func TestKernelEnumerators(t *testing.T) {
 		"INET_DIAG_REQ_BYTECODE": uapi.InetDiagReqBytecode, "INET_DIAG_REQ_SK_BPF_STORAGES": uapi.InetDiagReqSKBPFStorages,
 		"INET_DIAG_REQ_PROTOCOL": uapi.InetDiagReqProtocol,
 
-		"INET_DIAG_BC_NOP": uapi.BytecodeNop, "INET_DIAG_BC_JMP": uapi.BytecodeJmp, "INET_DIAG_BC_S_GE": uapi.BytecodeSGE, "INET_DIAG_BC_S_LE": uapi.BytecodeSLE,
-		"INET_DIAG_BC_D_GE": uapi.BytecodeDGE, "INET_DIAG_BC_D_LE": uapi.BytecodeDLE, "INET_DIAG_BC_AUTO": uapi.BytecodeAuto,
-		"INET_DIAG_BC_S_COND": uapi.BytecodeSCond, "INET_DIAG_BC_D_COND": uapi.BytecodeDCond, "INET_DIAG_BC_DEV_COND": uapi.BytecodeDevCond,
-		"INET_DIAG_BC_MARK_COND": uapi.BytecodeMarkCond, "INET_DIAG_BC_S_EQ": uapi.BytecodeSEq, "INET_DIAG_BC_D_EQ": uapi.BytecodeDEq,
-		"INET_DIAG_BC_CGROUP_COND": uapi.BytecodeCgroupCond,
-
 		"SKNLGRP_INET_TCP_DESTROY": uapi.SKNLGrpInetTCPDestroy, "SKNLGRP_INET_UDP_DESTROY": uapi.SKNLGrpInetUDPDestroy,
 		"SKNLGRP_INET6_TCP_DESTROY": uapi.SKNLGrpInet6TCPDestroy,
 		// The IPv6 groups follow in the same order.
