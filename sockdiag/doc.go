@@ -52,7 +52,7 @@
 // # Privileges
 //
 // Everything works as an ordinary user, for the sockets of all users, but for
-// Destroy and for what this table says needs more.
+// Destroy, for a Filter with Mark, and for what this table says needs more.
 //
 //	attribute      ask   needs           since  TCP   LISTEN  bound  mini  UDP   raw   MPTCP  SCTP
 //	MemInfo        0x01  -               -      yes   yes     yes    -     yes   yes   yes    -
