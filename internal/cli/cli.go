@@ -37,12 +37,15 @@ func status(name string, err error, stderr io.Writer) int {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0
 	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "%s: %v (%s -h tells how to use it)\n", name, err, name)
+		fmt.Fprintf(stderr, "%s: %s (%s -h tells how to use it)\n", name, text(err), name)
 		return 2
 	}
-	fmt.Fprintf(stderr, "%s: %s\n", name, strings.TrimPrefix(err.Error(), "sockdiag: "))
+	fmt.Fprintf(stderr, "%s: %s\n", name, text(err))
 	return 1
 }
+
+// text is the error without our package's name.
+func text(err error) string { return strings.TrimPrefix(err.Error(), "sockdiag: ") }
 
 // UsageError is a mistake on the command line.
 type UsageError struct{ Err error }
@@ -98,6 +101,54 @@ func (f *Flags) ParseFirst(args []string, stdout io.Writer) error {
 		return &UsageError{errors.New("-netns: no name given")}
 	}
 	return nil
+}
+
+// ParseMixed is ParseFirst for programs that are typed like ss(8): "-tan" is
+// "-t -a -n" where there is no flag of that name and -t takes no value, and flags
+// may stand behind and among the arguments, up to a "--".
+func (f *Flags) ParseMixed(args []string, stdout io.Writer) error {
+	var flags, others []string
+	for len(args) > 0 {
+		arg := args[0]
+		args = args[1:]
+		name, isFlag := strings.CutPrefix(arg, "-")
+		switch {
+		case arg == "--":
+			others = append(others, args...)
+			args = nil
+		case !isFlag || name == "":
+			others = append(others, arg)
+		case f.isBundle(name):
+			for _, letter := range name {
+				flags = append(flags, "-"+string(letter))
+			}
+		default:
+			flags = append(flags, arg)
+			name = strings.TrimPrefix(name, "-")
+			if known := f.Lookup(name); known != nil && !isBool(known) && len(args) > 0 {
+				flags = append(flags, args[0])
+				args = args[1:]
+			}
+		}
+	}
+	return f.ParseFirst(append(append(flags, "--"), others...), stdout)
+}
+
+// isBundle reports whether name, which has had a "-" before it, is several flags.
+// Only the first has to be known: about the others it is for the FlagSet to
+// complain.
+func (f *Flags) isBundle(name string) bool {
+	whole, _, _ := strings.Cut(name, "=")
+	if f.Lookup(strings.TrimPrefix(whole, "-")) != nil || len(name) < 2 {
+		return false
+	}
+	first := f.Lookup(name[:1])
+	return first != nil && isBool(first)
+}
+
+func isBool(f *flag.Flag) bool {
+	b, ok := f.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
 }
 
 // Given reports whether the flag was on the command line, be it with its default.

@@ -27,6 +27,7 @@ func TestStatus(t *testing.T) {
 		{errors.New("it broke"), 1, "prog: it broke\n"},
 		{dump, 1, "prog: dump TCP: permission denied\n"}, // without our package's name
 		{context.DeadlineExceeded, 1, "prog: context deadline exceeded\n"},
+		{&UsageError{dump}, 2, "prog: dump TCP: permission denied (prog -h tells how to use it)\n"},
 		{&UsageError{errors.New("-n: no")}, 2, "prog: -n: no (prog -h tells how to use it)\n"},
 		{fmt.Errorf("flags: %w", &UsageError{errors.New("no")}), 2, "prog: flags: no (prog -h tells how to use it)\n"},
 	} {
@@ -139,5 +140,61 @@ func TestParseFirst(t *testing.T) {
 	}
 	if err := f.ParseFirst([]string{"-m", "x"}, &stdout); !errors.As(err, new(*UsageError)) || stdout.Len() > 0 {
 		t.Errorf("-m x: %v, stdout %q", err, &stdout)
+	}
+}
+
+func TestParseMixed(t *testing.T) {
+	for _, tt := range []struct {
+		args string // separated by spaces
+		want string // flags and arguments
+		err  string
+	}{
+		{"", "[] 7", ""},
+		{"-tan", "[t a n] 7", ""},
+		{"-nat -6", "[n a t 6] 7", ""},
+		{"-t x -a y -count 3 z", "[t a] 3 x y z", ""},
+		{"x -count=3 -t6 -- -a -n", "[t 6] 3 x -a -n", ""},
+		{"-count -3 -t", "[t] -3", ""}, // a value may look like a flag
+		{"-count -ta", "", `"-ta"`},
+		{"--count 3 -t=true - x", "[t] 3 - x", ""},
+		{"-- -t", "[] 7 -t", ""},
+		{"-long -t", "[long t] 7", ""}, // and not -l -o -n -g
+		{"--long", "[long] 7", ""},
+		{"--tan", "", "-tan"},
+		{"-tanx", "", "-x"},
+		{"-xta", "", "-xta"},
+		{"-ta=false", "", "-="}, // a bundle has no values
+		{"-count", "", "-count"},
+		{"-tcount 3", "", "-c"},
+		{"x -netns= y", "", "-netns: no name given"},
+	} {
+		var stdout bytes.Buffer
+		f := NewFlags("prog", "Usage: prog")
+		var got []string
+		for _, name := range []string{"t", "a", "n", "6", "long"} {
+			f.BoolFunc(name, "", func(string) error { got = append(got, name); return nil })
+		}
+		count := f.Int("count", 7, "")
+		f.String("netns", "", NetNSHelp)
+		err := f.ParseMixed(strings.Fields(tt.args), &stdout)
+		var usage *UsageError
+		if tt.err == "" && err != nil || tt.err != "" && (!errors.As(err, &usage) || !strings.Contains(err.Error(), tt.err)) {
+			t.Errorf("%q: %v, want %q", tt.args, err, tt.err)
+		}
+		if text := strings.Join(append([]string{fmt.Sprint(got, " ", *count)}, f.Args()...), " "); err == nil && text != tt.want {
+			t.Errorf("%q: %s, want %s", tt.args, text, tt.want)
+		}
+		if stdout.Len() > 0 {
+			t.Errorf("%q prints %q", tt.args, &stdout)
+		}
+	}
+
+	for _, arg := range []string{"-h", "--help", "-th", "-t x -h"} {
+		var stdout bytes.Buffer
+		f := NewFlags("prog", "Usage: prog")
+		f.Bool("t", false, "it")
+		if err := f.ParseMixed(strings.Fields(arg), &stdout); !errors.Is(err, flag.ErrHelp) || !strings.HasPrefix(stdout.String(), "Usage: prog\n") {
+			t.Errorf("%s: %v, prints %q", arg, err, &stdout)
+		}
 	}
 }
