@@ -25,7 +25,7 @@ import (
 )
 
 const help = `Usage: states [-4] [-6] [-state LIST] [-json] [-watch DURATION]
-              [-netns NAME|PATH]
+              [-netns NAME|PATH|PID]
 
 Counts the TCP sockets of this network namespace by state, most first.
 

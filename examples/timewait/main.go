@@ -30,7 +30,7 @@ import (
 	"github.com/seed16c515c6/timewait/internal/cli"
 )
 
-const help = `Usage: timewait [-n N] [-json] [-netns NAME|PATH]
+const help = `Usage: timewait [-n N] [-json] [-netns NAME|PATH|PID]
 
 Shows the TCP sockets in TIME_WAIT: for how many seconds they stay, the
 destinations with the most of them, and the sockets, the soonest to go first.
