@@ -60,7 +60,7 @@ const (
 	SCTP Protocol = 132
 
 	// MPTCP rows are the sockets that programs have. The TCP subflows below each
-	// are rows of TCP. Linux 5.10 is too old for it.
+	// are rows of TCP. Since Linux 5.9, where the kernel is built with it.
 	MPTCP Protocol = 262
 )
 
