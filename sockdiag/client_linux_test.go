@@ -452,3 +452,50 @@ func TestAttributesWithoutPrivilege(t *testing.T) {
 		}
 	})
 }
+
+// Close beside calls that open sockets, which leaving a dump early makes them do,
+// ends these with net.ErrClosed and nothing else.
+func TestCloseBesideDials(t *testing.T) {
+	nstest.RequireNamespace(t)
+	nstest.Many(t, nstest.IPv4, 20, 0)
+	for range 20 {
+		c, err := sockdiag.Dial(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		started := make(chan struct{}, 4)
+		for range cap(started) {
+			wg.Go(func() {
+				for n := 0; ; n++ {
+					var err error
+					for _, e := range c.Dump(t.Context(), sockdiag.Query{}) {
+						err = e
+						break
+					}
+					if w, e := c.Watch(t.Context(), sockdiag.WatchOptions{}); e == nil {
+						_ = w.Close()
+					} else {
+						err = e
+					}
+					if n == 0 {
+						started <- struct{}{}
+					}
+					if err != nil {
+						if !errors.Is(err, net.ErrClosed) {
+							t.Errorf("error %v", err)
+						}
+						return
+					}
+				}
+			})
+		}
+		for range cap(started) {
+			<-started
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		wg.Wait()
+	}
+}

@@ -26,7 +26,8 @@ func TCPInfoOf(c syscall.Conn) (TCPInfo, error) {
 // protocol over IPv4 or IPv6: what Lookup takes, and what a row of a dump of that
 // Protocol has. What net.Listen returns is an MPTCP socket where the kernel knows
 // that, unless ListenConfig.SetMultipathTCP(false) was called; its TCP subflows are
-// rows with cookies of their own, among which a listener's has the same Local.
+// rows with cookies of their own, among which a listener's has the same Local. A
+// socket that is still connecting has no Remote here, and is not to be looked up.
 //
 // Errors are as TCPInfoOf's.
 func IDOf(c syscall.Conn) (ID, error) {

@@ -29,8 +29,9 @@ import (
 // socket, fs.ErrPermission, and errors.ErrUnsupported where the kernel cannot:
 // protocols other than TCP, UDP and UDPLite; a socket that is only bound; one that
 // it does not find by its addresses, because a BPF program decides who gets its
-// packets, or because another UDP socket of its SO_REUSEPORT group was destroyed
-// before and takes them all (seen on wildcard addresses with Linux 6.18).
+// packets, or because another UDP socket on the same ones takes them: a connected
+// twin, or one that was destroyed before (seen with Linux 6.18). To find one of a
+// SO_REUSEPORT group it may have to ask many times, up to 65,535.
 func (c *Client) Destroy(ctx context.Context, id ID) error {
 	id, err := id.normal()
 	r := id.request(uapi.SockDestroy)
@@ -68,6 +69,9 @@ func (c *Client) destroy(ctx context.Context, id *ID, r *request) error {
 			if err := c.ask(ctx, r, ignoreRow); !missed(err) {
 				return err
 			}
+		}
+		if err := c.lookupInDump(ctx, &look, &lookup{id: *id, dumper: dumper{protocol: id.Protocol}}); err != nil {
+			return err // it has gone meanwhile
 		}
 	}
 	return fmt.Errorf("the kernel does not find this socket by its addresses (%v): %w", l.socket.State, errors.ErrUnsupported)

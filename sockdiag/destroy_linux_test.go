@@ -276,3 +276,18 @@ func TestDestroyUnprivileged(t *testing.T) {
 		}
 	})
 }
+
+// All ones is not a cookie but how the kernel is told that there is none.
+func TestDestroyRefusesNoCookie(t *testing.T) {
+	nstest.RequireNamespace(t)
+	c := dial(t)
+	listener := idOf(t, listen(t, "tcp4", "127.0.0.1:0", nil))
+	for _, cookie := range []uint64{0, 1<<64 - 1} {
+		id := listener
+		id.Cookie = cookie
+		if err := c.Destroy(t.Context(), id); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("Destroy with cookie %#x: %v", cookie, err)
+		}
+	}
+	finds(t, c, listener)
+}

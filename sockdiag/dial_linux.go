@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 
 	"github.com/seed16c515c6/timewait/internal/netns"
 	"github.com/seed16c515c6/timewait/internal/nlsock"
@@ -25,11 +24,20 @@ func newDialer(fd int) (dial func() (transport, error), hangUp func() error, ns 
 		return dial, hangUp, nil, err
 	}
 	dial = func() (t transport, err error) {
-		err = netns.Do(int(ns.Fd()), func() error {
-			t, err = open()
-			return err
+		// Inside Control, because Close may run at the same time.
+		raw, err := ns.SyscallConn()
+		if err != nil {
+			return nil, err
+		}
+		cerr := raw.Control(func(fd uintptr) {
+			err = netns.Do(int(fd), func() error {
+				t, err = open()
+				return err
+			})
 		})
-		runtime.KeepAlive(ns)
+		if cerr != nil {
+			return nil, cerr
+		}
 		return t, err
 	}
 	return dial, ns.Close, ns, nil

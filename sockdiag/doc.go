@@ -41,7 +41,8 @@
 // A socket that was bound and neither listens nor connects is selected as
 // BOUND_INACTIVE (since Linux 6.8) and reported as CLOSE; Dump and Count undo
 // that and say BoundInactive. CLOSE itself is seldom seen: on connections that
-// were reset while the dump came by.
+// were reset, while the dump came by, or before it if their port was bound by number
+// and their program has not closed them yet.
 //
 // # Addresses
 //

@@ -16,7 +16,7 @@ import (
 // A dump is not a snapshot: the kernel walks its tables while connections come
 // and go. One that opens, closes or changes meanwhile may be missed, or appear
 // twice, with the same cookie, in the states before and after (see Dedup). What
-// stays as it is appears once. States are checked again on arrival, so a socket
+// stays as it is appears once (AttrTCPInfo has an exception for root). States are checked again on arrival, so a socket
 // that left the query's States in between is not among the rows.
 //
 // Leaving the range early is cheap and well-behaved. So is being slow: the kernel

@@ -673,6 +673,10 @@ func TestDialAndSendErrors(t *testing.T) {
 		if _, err := cookies(t, c, t.Context(), Query{}); !errors.Is(err, syscall.EMFILE) {
 			t.Errorf("error %v", err)
 		}
+		k.dialErr = syscall.ENOENT // of a /proc that has gone; not the socket
+		if _, err := c.Lookup(t.Context(), someID, 0); err == nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("error %v", err)
+		}
 	}
 }
 
@@ -777,7 +781,8 @@ func TestRowStates(t *testing.T) {
 		{"bound only, among all", 0, row{tcpstate.Closed, 1, 0}, tcpstate.BoundInactive},
 		{"bound when picked, connected since", tcpstate.SetOf(tcpstate.BoundInactive), row{tcpstate.SynSent, 1, 2}, drop},
 		{"reset, among all", 0, row{tcpstate.Closed, 1, 2}, tcpstate.Closed},
-		{"reset, when bound ones were asked for", tcpstate.SetOf(tcpstate.BoundInactive), row{tcpstate.Closed, 1, 2}, drop},
+		{"reset and still bound", tcpstate.SetOf(tcpstate.BoundInactive), row{tcpstate.Closed, 1, 2}, tcpstate.BoundInactive},
+		{"reset, when others were asked for too", tcpstate.SetOf(tcpstate.BoundInactive, tcpstate.Established), row{tcpstate.Closed, 1, 2}, drop},
 		{"closed, as asked", tcpstate.SetOf(tcpstate.Closed), row{tcpstate.Closed, 1, 0}, tcpstate.Closed},
 		{"a newer kernel's state", tcpstate.SetOf(tcpstate.Established), row{14, 1, 2}, 14},
 	}

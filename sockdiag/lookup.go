@@ -15,13 +15,12 @@ import (
 // It needs no privilege. It costs one question and one answer of the kernel, a few
 // microseconds, however many sockets there are, but for the cases below.
 //
-// Without a Cookie the addresses, the ports and the Interface have to be those of
-// the socket; with one it has to have that cookie as well, and the Interface is
-// only a hint. The rest of the ID may be as short as this: the Protocol zero, for
-// TCP; the Family zero, for that of Local; the Remote zero, for none. An ID with
-// IPv4 addresses also finds the IPv6 socket that has them mapped. A listener is
-// looked up by what it listens on: a wildcard is an address like any other, and
-// not found under a particular one.
+// The addresses, the ports and the Interface have to be those of the socket, and so
+// has the Cookie if there is one. The rest of the ID may be as short as this: the
+// Protocol zero, for TCP; the Family zero, for that of Local; the Remote zero, for
+// none. Addresses have no zone. An ID with IPv4 addresses also finds the IPv6 socket
+// that has them mapped. A listener is looked up by what it listens on: a wildcard is
+// an address like any other, and not found under a particular one.
 //
 // The kernel is less strict: asked for a connection that is gone it answers with
 // the listener on its port, and asked for one member of a SO_REUSEPORT group
@@ -32,7 +31,8 @@ import (
 // in proportion to the sockets of the protocol: TCP without a peer that does not
 // listen, or not any more (listeners alone are quickly dumped); UDP that is gone,
 // or has IPv4-mapped addresses, or shares its port; MPTCP without a Token; all of
-// SCTP, UDPLite and Raw. What SCTP names is the endpoint if the ID has no Remote,
+// SCTP, UDPLite and Raw. A connection in CLOSE (see tcpstate.Closed) is not found.
+// What SCTP names is the endpoint if the ID has no Remote,
 // and otherwise an association.
 func (c *Client) Lookup(ctx context.Context, id ID, attrs Attrs) (Socket, error) {
 	id, err := id.normal()
@@ -197,6 +197,9 @@ func (id ID) normal() (ID, error) {
 	if !id.Local.IsValid() {
 		return id, &invalidError{"an ID needs a Local"}
 	}
+	if id.Cookie == noCookie {
+		return id, &invalidError{"a Cookie of all ones is how the kernel is told that there is none"}
+	}
 	if id.Family == 0 {
 		id.Family = IPv6
 		if id.Local.Addr().Is4() {
@@ -209,7 +212,7 @@ func (id ID) normal() (ID, error) {
 	if id.Local.Port() == 0 && (id.Protocol == TCP || id.Protocol == UDP) {
 		return id, &invalidError{"a socket without a local port cannot be looked up"}
 	}
-	if !id.Remote.IsValid() {
+	if !id.Remote.IsValid() || id.Remote.Port() == 0 && id.Remote.Addr().IsUnspecified() {
 		id.Remote = netip.AddrPortFrom(id.Family.unspecified(), id.Remote.Port())
 	}
 	for _, end := range [...]*netip.AddrPort{&id.Local, &id.Remote} {
@@ -226,6 +229,10 @@ func (id ID) normal() (ID, error) {
 			return id, &invalidError{"an ID's Family and its addresses do not agree"}
 		}
 		*end = netip.AddrPortFrom(addr, end.Port())
+	}
+	local, remote := id.Local.Addr(), id.Remote.Addr()
+	if local.Is4In6() != remote.Is4In6() && !local.IsUnspecified() && !remote.IsUnspecified() {
+		return id, &invalidError{"an ID's Local and Remote are an IPv4 and an IPv6 address"}
 	}
 	return id, nil
 }
@@ -254,7 +261,12 @@ func (id *ID) names(s *Socket) bool {
 	if _, association := s.SCTPState(); id.Protocol == SCTP && association != (id.Remote.Port() != 0) {
 		return false // an endpoint has the ends and the cookie of its association
 	}
-	return sameEnd(id.Local, s.Local) && sameEnd(id.Remote, s.Remote) && (id.Cookie != 0 || s.Interface == id.Interface)
+	if id.Cookie != 0 {
+		// Without a peer now, a row may have the address of one that it had, or tried.
+		noPeer := id.Remote.Port() == 0 && s.Remote.Port() == 0
+		return sameEnd(id.Local, s.Local) && (noPeer || sameEnd(id.Remote, s.Remote))
+	}
+	return sameEnd(id.Local, s.Local) && sameEnd(id.Remote, s.Remote) && s.Interface == id.Interface
 }
 
 // sameEnd compares ends of a connection, whichever family's sockets they are of.

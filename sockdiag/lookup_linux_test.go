@@ -306,6 +306,50 @@ func TestLookupInterface(t *testing.T) {
 	missing(t, c, unbound)
 }
 
+// A socket that was bound, and whose connect was refused, has no peer: but its row
+// has the address of the one that it tried.
+func TestLookupAfterRefusedConnect(t *testing.T) {
+	nstest.RequireNamespace(t)
+	if !hasBoundInactive(t) {
+		t.Skip("this kernel is older than 6.8, and does not dump bound-only sockets")
+	}
+	c := dial(t)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	address := netip.MustParseAddrPort(freePort(t, "127.0.0.1:0"))
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: address.Addr().As4(), Port: int(address.Port())}); err != nil {
+		t.Fatal(err)
+	}
+	nobody := netip.MustParseAddrPort(freePort(t, "127.0.0.1:0"))
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: int(nobody.Port())}); err != unix.ECONNREFUSED {
+		t.Fatalf("connect: %v", err)
+	}
+	id := idOf(t, fdConn(fd))
+	s, err := c.Lookup(t.Context(), id, 0)
+	if err != nil || s.Cookie != id.Cookie || s.State != tcpstate.BoundInactive {
+		t.Errorf("Lookup(%+v) = %+v in %v, %v", id, s.ID(), s.State, err)
+	}
+	if again, err := c.Lookup(t.Context(), s.ID(), 0); err != nil || again.Cookie != id.Cookie {
+		t.Errorf("Lookup(%+v) = %+v, %v", s.ID(), again.ID(), err)
+	}
+}
+
+// An unspecified Remote is none, of whichever family.
+func TestLookupUnspecifiedRemote(t *testing.T) {
+	nstest.RequireNamespace(t)
+	c := dial(t)
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		id := idOf(t, listen(t, "tcp", address, nil))
+		for _, remote := range []string{"0.0.0.0:0", "[::]:0"} {
+			id.Remote = netip.MustParseAddrPort(remote)
+			finds(t, c, id)
+		}
+	}
+}
+
 // listenMPTCP opens an MPTCP listener, or skips.
 func listenMPTCP(t *testing.T, address string) *net.TCPListener {
 	t.Helper()

@@ -139,6 +139,8 @@ func TestLookupErrors(t *testing.T) {
 		{ID{Remote: four}, fs.ErrInvalid},
 		{ID{Local: netip.AddrPortFrom(four.Addr(), 0), Remote: four}, fs.ErrInvalid},
 		{ID{Local: four, Remote: six}, fs.ErrInvalid},
+		{ID{Local: six, Remote: four}, fs.ErrInvalid},
+		{ID{Local: four, Cookie: 1<<64 - 1}, fs.ErrInvalid},
 		{ID{Local: six, Remote: six, Family: IPv4}, fs.ErrInvalid},
 		{ID{Local: four, Family: 3}, fs.ErrInvalid},
 		{ID{Local: netip.MustParseAddrPort("[fe80::1%lo]:1")}, fs.ErrInvalid},
@@ -147,7 +149,7 @@ func TestLookupErrors(t *testing.T) {
 		if _, err := c.Lookup(t.Context(), tt.id, 0); !errors.Is(err, tt.want) {
 			t.Errorf("Lookup(%+v): %v", tt.id, err)
 		}
-		tt.id.Cookie = 1
+		tt.id.Cookie = max(tt.id.Cookie, 1)
 		if err := c.Destroy(t.Context(), tt.id); !errors.Is(err, tt.want) {
 			t.Errorf("Destroy(%+v): %v", tt.id, err)
 		}

@@ -176,10 +176,10 @@ func (q *Query) rowFilter() rowFilter {
 // query asked for it. A state that has no name here is of a newer kernel, and
 // passes. (Zero, which an SCTP association can have, is bit 0 of the set.)
 func (f rowFilter) state(s tcpstate.State, msg []byte) (tcpstate.State, bool) {
-	if s == tcpstate.Closed && f.bound && msg[4]|msg[5] != 0 && msg[6]|msg[7] == 0 {
+	if s == tcpstate.Closed && f.bound && msg[4]|msg[5] != 0 && (msg[6]|msg[7] == 0 || f.states == tcpstate.BoundInactive.Set()) {
 		// Selected as BOUND_INACTIVE and reported as CLOSE: a local port, no
-		// remote one. A connection that was reset while the dump came by has both
-		// or neither.
+		// remote one. A connection that was reset has both or neither: while the
+		// dump came by, or before, if it was bound to its port by number.
 		s = tcpstate.BoundInactive
 	}
 	return s, f.states.Has(s) || s > maxKnownState

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"math"
 	"net"
 	"slices"
 	"sync"
@@ -77,7 +78,7 @@ type Watcher struct {
 }
 
 // Watch subscribes to the end of sockets: from when it returns, none is missed
-// without a notice, so that a Dump that follows leaves no gap. It needs no
+// without a notice (unless the kernel runs out of memory), so that a Dump that follows leaves no gap. It needs no
 // privilege. The Watcher is good until ctx is done, it is closed, or the Client is.
 //
 // The kernel announces every socket of a program when it frees it: connections,
@@ -122,15 +123,15 @@ func (c *Client) watch(ctx context.Context, opts *WatchOptions) (*Watcher, error
 	}
 	if err != nil {
 		c.release(cn, false)
-		return nil, err
+		return nil, w.why(err)
 	}
 	return w, nil
 }
 
 // groups are the multicast groups (SKNLGRP_*) that the options stand for.
 func (o *WatchOptions) groups() (groups []uint32, err error) {
-	if o.ReadBuffer < 0 {
-		return nil, fmt.Errorf("WatchOptions.ReadBuffer %d is negative: %w", o.ReadBuffer, fs.ErrInvalid)
+	if o.ReadBuffer < 0 || o.ReadBuffer > math.MaxInt32 {
+		return nil, fmt.Errorf("WatchOptions.ReadBuffer %d is not of 0 to %d: %w", o.ReadBuffer, math.MaxInt32, fs.ErrInvalid)
 	}
 	protocols, families := o.Protocols, o.Families
 	if len(protocols) == 0 {
@@ -166,8 +167,9 @@ func (o *WatchOptions) groups() (groups []uint32, err error) {
 // way at a time.
 //
 // If notices come faster than they are read, the buffer fills up, and the kernel
-// drops what comes until all of it has been read. Then there is a Lost notice, and
-// the stream goes on: what was lost is for a Dump to find out.
+// drops what comes until all of it has been read. There is a Lost notice as soon as
+// that is known, ahead of what was in the buffer, another for what was dropped
+// meanwhile, and the stream goes on: what was lost is for a Dump to find out.
 func (w *Watcher) Events() iter.Seq2[Notice, error] {
 	return func(yield func(Notice, error) bool) {
 		if !w.ranging.CompareAndSwap(false, true) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"math"
 	"net"
 	"slices"
 	"syscall"
@@ -185,6 +186,7 @@ func TestWatchOptions(t *testing.T) {
 	}{
 		{WatchOptions{Families: []Family{0}}, fs.ErrInvalid},
 		{WatchOptions{ReadBuffer: -1}, fs.ErrInvalid},
+		{WatchOptions{ReadBuffer: math.MinInt}, fs.ErrInvalid},
 		{WatchOptions{Protocols: []Protocol{MPTCP}}, errors.ErrUnsupported},
 	} {
 		if _, err := c.Watch(t.Context(), tt.opts); !errors.Is(err, tt.want) {

@@ -18,6 +18,7 @@ type skip struct {
 
 var skips = []skip{
 	{"sockdiag", "TestStates/*/bound", "6.8", "sockets that are only bound are not dumped"},
+	{"sockdiag", "TestLookupAfterRefusedConnect", "6.8", "sockets that are only bound are not dumped"},
 	{"sockdiag", "TestStates/*/bound-named", "6.8", "sockets that are only bound are not dumped"},
 	{"sockdiag", "TestKernelEnumerators/INET_*", "5.11", "modules have no BTF, and inet_diag is one"},
 	{"sockdiag", "TestKernelEnumerators/TLS_*", "5.11", "it is built without TLS"},
