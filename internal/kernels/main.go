@@ -86,7 +86,7 @@ func parseFlags(args []string, stdout io.Writer) (*config, error) {
 	flags.IntVar(&cfg.jobs, "j", 2, "boot `N` at a time")
 	flags.IntVar(&cfg.min, "min", 1, "fail if fewer than `N` kernels could be had and run")
 	flags.StringVar(&cfg.cache, "cache", "", "keep the kernels in this `DIR` (default timewait-kernels in the user's cache)")
-	flags.DurationVar(&cfg.limit, "timeout", 5*time.Minute, "the time limit of each kernel, a `DURATION`")
+	flags.DurationVar(&cfg.limit, "timeout", 10*time.Minute, "the time limit of each kernel, a `DURATION`")
 	flags.BoolVar(&cfg.verbose, "v", false, "print what the guests say as they say it")
 	err := flags.Parse(args)
 	switch {

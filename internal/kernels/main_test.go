@@ -82,7 +82,7 @@ func TestParseFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(cfg.kernels) != len(matrix) || cfg.jobs != 2 || cfg.min != 1 || cfg.limit != 5*time.Minute || cfg.run != "" {
+	if len(cfg.kernels) != len(matrix) || cfg.jobs != 2 || cfg.min != 1 || cfg.limit != 10*time.Minute || cfg.run != "" {
 		t.Errorf("without flags: %+v", cfg)
 	}
 	cfg, err = parseFlags([]string{"-kernels", "7.3,5.10", "-run", "^TestX$", "-j", "1", "-min", "4", "-cache", "x", "-timeout", "90s", "-v"}, io.Discard)
