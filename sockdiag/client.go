@@ -137,14 +137,10 @@ func (c *Client) acquire() (*conn, error) {
 // open returns a new socket, which is busy.
 func (c *Client) open() (*conn, error) {
 	t, err := c.dial() // without the lock: it may have to enter a namespace
-	switch {
-	case err == nil:
-	case c.closed.Load():
-		return nil, net.ErrClosed
-	case errors.Is(err, fs.ErrNotExist):
-		// A /proc that has gone is not a socket that does not exist.
-		return nil, fmt.Errorf("cannot open a socket in the Client's namespace: %v", err)
-	default:
+	if err != nil {
+		if c.closed.Load() {
+			err = net.ErrClosed
+		}
 		return nil, err
 	}
 	cn := newConn(t)

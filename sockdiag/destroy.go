@@ -45,7 +45,7 @@ func (c *Client) Destroy(ctx context.Context, id ID) error {
 	default:
 		err = c.destroy(ctx, &id, &r)
 	}
-	return r.opError("destroy", err)
+	return r.opError("destroy", onlySockets(err))
 }
 
 func (c *Client) destroy(ctx context.Context, id *ID, r *request) error {

@@ -2,6 +2,8 @@ package sockdiag
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io/fs"
 	"net/netip"
 	"syscall"
@@ -43,9 +45,18 @@ func (c *Client) Lookup(ctx context.Context, id ID, attrs Attrs) (Socket, error)
 	r.extension = attrs.extension()
 	l := lookup{id: id, dumper: dumper{protocol: id.Protocol, keepUnknown: attrs.Has(AttrUnknown)}}
 	if err := c.lookup(ctx, &r, &l); err != nil {
-		return Socket{}, r.opError("lookup", err)
+		return Socket{}, r.opError("lookup", onlySockets(err))
 	}
 	return l.socket, nil
+}
+
+// onlySockets keeps what else does not exist, such as a /proc that has gone, from
+// being taken for a socket that does not.
+func onlySockets(err error) error {
+	if err != errNoSocket && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot ask: %v", err)
+	}
+	return err
 }
 
 // lookup is the state of one Lookup.
