@@ -50,6 +50,8 @@ type Client struct {
 	// Whether the kernel has answered for a protocol; see missing.
 	knowsTCP, knowsMPTCP atomic.Bool
 
+	counting counting
+
 	closed atomic.Bool
 	mu     sync.Mutex
 	conns  []*conn // open ones, busy or idle
@@ -87,6 +89,7 @@ func newClient(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c.namespace = ns
+	c.counting.open, c.counting.crowd, c.counting.expected = openGauges(ns), minCrowd, expectedMeaning()
 	return c, nil
 }
 
@@ -120,7 +123,7 @@ func (c *Client) Close() error {
 	for _, cn := range conns {
 		err = errors.Join(err, cn.transport.Close())
 	}
-	if err = errors.Join(err, c.hangUp()); err != nil {
+	if err = errors.Join(err, c.counting.close(), c.hangUp()); err != nil {
 		return &OpError{Op: "close", Err: err}
 	}
 	return nil

@@ -7,25 +7,66 @@ import (
 	"github.com/seed16c515c6/timewait/tcpstate"
 )
 
-// Count counts the sockets that the query selects by state, without decoding
-// them. It asks for no attributes, whatever the query says, because they change
-// nothing and cost the kernel time. With an error the Counts are zero.
+// Count counts the sockets that the query selects by state, without decoding them.
+// It asks for no attributes, whatever the query says, because they change nothing
+// and cost the kernel time. With an error the Counts are zero.
 //
-// Like a Dump it is not a snapshot. FIN_WAIT2 counts full sockets and
-// mini-sockets together; Dump tells them apart (Socket.TimeWait). Those of SCTP
-// that are in no state of TCP's are at index 0.
+// The states that hold the masses are not dumped where the kernel's own counters
+// tell of them: TIME_WAIT is "tw" of /proc/net/sockstat less the mini-sockets in
+// FIN_WAIT2, and ESTABLISHED is CurrEstab of /proc/net/snmp, less CLOSE_WAIT on
+// kernels that count it in (those since the middle of 2024, and older ones with
+// that change). Which a kernel does is found out, from "inuse" of sockstat and
+// sockstat6 or else from a dump. If CLOSE_WAIT is the crowd, it is left out instead.
+// So it goes for a query of TCP sockets of both families without a Filter that asks
+// for ESTABLISHED or TIME_WAIT, where there are more than some hundred of them. All
+// others are counted from a dump, and so is everything where one of those files is
+// missing, unreadable, not of the Client's namespace, or in contradiction to the
+// others or to the rows: no number is bent to fit. The files are opened by the first
+// call that has a use for them, and kept until the Client is closed: three
+// descriptors.
+//
+// In a namespace where nothing happens meanwhile the result is what a dump counts.
+// Where something does, neither is a snapshot: the dump is of the states in which
+// its rows were found one after the other, and the counters are of the moment after
+// it. ESTABLISHED is then told by two counters that agree to within 32 and one in 64.
+// With 80,000 connected sockets and 400 to 1,300 connections opened and closed each
+// second it was within 10 of the mean of a dump before and a dump after, where these
+// two differed by up to 21, and TIME_WAIT within 303, where they differed by 605.
+//
+// To look for BOUND_INACTIVE, which a query of all states does since Linux 6.8,
+// takes the kernel through all ports in use, in every namespace: half of the time
+// of a Count, or more. A query of tcpstate.All.Without(tcpstate.BoundInactive) saves
+// it.
+//
+// FIN_WAIT2 counts full sockets and mini-sockets together; Dump tells them apart
+// (Socket.TimeWait). Those of SCTP that are in no state of TCP's are at index 0.
 func (c *Client) Count(ctx context.Context, q Query) (tcpstate.Counts, error) {
 	q.Attrs = 0
 	r := q.request()
-	counter := counter{filter: q.rowFilter(), protocol: r.protocol}
-	err := c.compile(&q, &r, &counter.filter)
-	if err == nil {
-		err = c.ask(ctx, &r, counter.row)
+	var a attempt
+	counts, ok, err := c.countMost(ctx, &q, &a)
+	if !ok && err == nil {
+		counts, err = c.countRows(ctx, &q, &r, &a)
 	}
 	if err != nil {
 		return tcpstate.Counts{}, r.opError("count", err)
 	}
-	return counter.counts, nil
+	return counts, nil
+}
+
+// countRows counts the rows of the dump that the query stands for.
+func (c *Client) countRows(ctx context.Context, q *Query, r *request, a *attempt) (tcpstate.Counts, error) {
+	counter := counter{filter: q.rowFilter(), protocol: r.protocol}
+	err := c.compile(q, r, &counter.filter)
+	if err == nil {
+		err = c.ask(ctx, r, counter.row)
+	}
+	if err == nil {
+		a.run.rows += counter.rows
+		c.counting.ran(a.run)
+		c.counting.learn(a, int64(counter.counts[tcpstate.Established]))
+	}
+	return counter.counts, err
 }
 
 // counter counts the rows of one dump.
@@ -33,6 +74,7 @@ type counter struct {
 	filter   rowFilter
 	protocol Protocol
 	counts   tcpstate.Counts
+	rows     int
 	socket   Socket
 }
 
@@ -40,6 +82,7 @@ func (c *counter) row(msg []byte) error {
 	if len(msg) < uapi.SizeofInetDiagMsg {
 		return &DecodeError{What: "inet_diag_msg", Len: len(msg), Want: uapi.SizeofInetDiagMsg}
 	}
+	c.rows++
 	state := tcpstate.State(msg[1])
 	// What SCTP means by that number, and what a filter says, take more than it.
 	decode := c.protocol == SCTP || c.filter.match != Filter{}

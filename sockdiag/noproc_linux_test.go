@@ -52,7 +52,12 @@ func withoutProc(t *testing.T, other *nstest.Namespace) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dialled := dial(t) // its files are opened when it counts, and then cannot be
+	made := nstest.Many(t, nstest.IPv4, 400, 0)
 	hideProc(t)
+	if counts, err := dialled.Count(t.Context(), sockdiag.Query{}); err != nil || counts.Total() != uint64(len(made))+1 {
+		t.Errorf("dialled while there was a /proc: Count %v, %v", counts, err)
+	}
 
 	c, err := sockdiag.Dial(nil)
 	if !release.AtLeast(5, 14) {
@@ -97,6 +102,9 @@ func withoutProc(t *testing.T, other *nstest.Namespace) {
 		if err := counted(c, here, there); err != nil {
 			t.Errorf("nested: %v", err)
 		}
+	}
+	if counts, err := c.Count(t.Context(), sockdiag.Query{}); err != nil || counts.Total() != uint64(len(made))+1 {
+		t.Errorf("Count of everything: %v, %v", counts, err)
 	}
 	other.Do(func() {
 		// Its idle sockets, of home, serve any thread; one opened here would not be
