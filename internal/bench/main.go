@@ -34,10 +34,11 @@ and the others in TIME_WAIT, in the other, up to 100k, 99 in 100 are in TIME_WAI
 
 In a repetition each contender of an operation has its turn, in rotating order: a
 process of its own that does the operation once unmeasured, and then several times
-(once and at once, from 400k sockets on). Its result is the median. The ratio of a
-repetition is that to the floor's result in the same repetition. In the table
-stands the median of the ratios, and behind it their quartiles. The floor's own
-quartiles are of its results to their median: how quiet the machine was.
+(once and at once, from 400k sockets on: then the allocations are those of a first
+call). Its result is the median. The ratio of a repetition is that to the floor's
+result in the same repetition. In the table stands the median of the ratios, and
+behind it their quartiles. The floor's own quartiles are of its results to their
+median: how quiet the machine was.
 
 ss and netstat are measured from start to end, output to /dev/null. The Go
 contenders share an executable, whose size each resident set has in it.

@@ -43,6 +43,10 @@ const (
 	portCount = 8
 )
 
+// alonePort is that of the connection that is looked up. To find one, some look at
+// its ports alone.
+const alonePort = firstPort - 1
+
 // somePort is the port of one connection in eight.
 const somePort = firstPort + 3
 

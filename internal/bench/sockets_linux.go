@@ -31,20 +31,25 @@ type listener struct {
 func listen(network, number byte) ([]listener, error) {
 	var all []listener
 	for i := range portCount {
-		l := listener{addr: unix.SockaddrInet4{Port: firstPort + i, Addr: [4]byte{127, network, number, 1}}}
-		var err error
-		if l.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
-			return nil, os.NewSyscallError("socket", err)
-		}
-		if err := unix.Bind(l.fd, &l.addr); err != nil {
-			return nil, os.NewSyscallError("bind", err)
-		}
-		if err := unix.Listen(l.fd, 16); err != nil {
-			return nil, os.NewSyscallError("listen", err)
+		l, err := listenPort(network, number, firstPort+i)
+		if err != nil {
+			return nil, err
 		}
 		all = append(all, l)
 	}
 	return all, nil
+}
+
+func listenPort(network, number byte, port int) (listener, error) {
+	l := listener{addr: unix.SockaddrInet4{Port: port, Addr: [4]byte{127, network, number, 1}}}
+	var err error
+	if l.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		return l, os.NewSyscallError("socket", err)
+	}
+	if err := unix.Bind(l.fd, &l.addr); err != nil {
+		return l, os.NewSyscallError("bind", err)
+	}
+	return l, os.NewSyscallError("listen", unix.Listen(l.fd, 16))
 }
 
 // connect makes a connection to the listener, and returns both ends.
@@ -60,8 +65,9 @@ func (l *listener) connect() (client, server int, err error) {
 	return client, server, os.NewSyscallError("accept", err)
 }
 
-// holdRole makes connections, prints the ends of one, and holds them until its
-// standard input ends: hold NUMBER CONNECTIONS.
+// holdRole makes connections, prints the ends of the first, and holds them until
+// its standard input ends: hold NUMBER CONNECTIONS. The first of number 0 has a port
+// that no other has.
 func holdRole(_ context.Context, args []string, stdout, _ io.Writer) error {
 	if len(args) != 2 {
 		return errors.New("hold takes two arguments")
@@ -87,13 +93,20 @@ func holdRole(_ context.Context, args []string, stdout, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
+	alone, err := listenPort(1, byte(number), alonePort)
+	if err != nil {
+		return err
+	}
 	for i := range connections {
 		l := &listeners[i%portCount]
+		if number == 0 && i == 0 {
+			l = &alone
+		}
 		client, _, err := l.connect()
 		if err != nil {
 			return err
 		}
-		if i == connections/2 {
+		if i == 0 {
 			local, err := unix.Getsockname(client)
 			if err != nil {
 				return os.NewSyscallError("getsockname", err)
@@ -141,7 +154,9 @@ func gather(ctx context.Context, connections int) (*crowd, error) {
 				return
 			}
 			c.holders = append(c.holders, h)
-			c.local, c.remote, _ = strings.Cut(ends, " ")
+			if number == 0 {
+				c.local, c.remote, _ = strings.Cut(ends, " ")
+			}
 		})
 	}
 	wg.Wait()
