@@ -53,7 +53,8 @@ func (c *Client) Lookup(ctx context.Context, id ID, attrs Attrs) (Socket, error)
 // onlySockets keeps what else does not exist, such as a /proc that has gone, from
 // being taken for a socket that does not.
 func onlySockets(err error) error {
-	if err != errNoSocket && errors.Is(err, fs.ErrNotExist) {
+	_, kernel := err.(syscall.Errno) // which opError explains
+	if err != errNoSocket && !kernel && errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot ask: %v", err)
 	}
 	return err

@@ -1,0 +1,21 @@
+module github.com/seed16c515c6/timewait/internal/bench
+
+go 1.25.0
+
+require (
+	github.com/mdlayher/netlink v1.11.2
+	github.com/prometheus/procfs v0.20.1
+	github.com/seed16c515c6/timewait v0.0.0
+	github.com/vishvananda/netlink v1.3.1
+	golang.org/x/sync v0.20.0
+	golang.org/x/sys v0.43.0
+)
+
+require (
+	github.com/google/go-cmp v0.7.0 // indirect
+	github.com/mdlayher/socket v0.6.0 // indirect
+	github.com/vishvananda/netns v0.0.5 // indirect
+	golang.org/x/net v0.53.0 // indirect
+)
+
+replace github.com/seed16c515c6/timewait => ../..

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"regexp"
+	"strconv"
+)
+
+// operation is a question about sockets, which contenders answer.
+type operation struct {
+	name       string
+	timeWait   bool        // asked where TIME_WAIT dominates
+	contenders []contender // the first is the floor
+}
+
+// contender is one way to answer.
+type contender struct {
+	name    string
+	program string   // programFloor, programPeer, or one that is installed
+	args    []string // localEnd and remoteEnd stand for those of a connection
+	ops     int      // operations a run; 0: what fits the number of sockets
+	most    size     // not measured with more sockets; 0: no limit
+	promise promise
+}
+
+const (
+	programFloor = "floor" // floor/floor.c
+	programPeer  = "peer"  // this executable, as the role of that name
+)
+
+// What measures itself prints a result, the others are measured as processes.
+func (c contender) measuresItself() bool {
+	return c.program == programFloor || c.program == programPeer
+}
+
+const (
+	localEnd  = "LOCAL"
+	remoteEnd = "REMOTE"
+)
+
+// The ports that are listened on. Each has an equal part of the connections.
+const (
+	firstPort = 2000
+	portCount = 8
+)
+
+// alonePort is that of the connection that is looked up. To find one, some look at
+// its ports alone.
+const alonePort = firstPort - 1
+
+// somePort is the port of one connection in eight.
+const somePort = firstPort + 3
+
+// big is what takes too long of a million sockets.
+const big = 400 * k
+
+var operations = []operation{
+	{name: "Dump, headers", contenders: []contender{
+		floor(),
+		ours(1.10, "dump"),
+		{name: "vishvananda/netlink SocketDiagTCP", program: programPeer, args: []string{"vishvananda"}},
+		{name: "ss -Htan", program: "ss", args: []string{"-Htan"}},
+		{name: "netstat -tan", program: "netstat", args: []string{"-tan"}, most: big},
+	}},
+	{name: "Dump, tcp_info", contenders: []contender{
+		floor("-x", "2"),
+		ours(1.10, "dump", "-x", "2"),
+		{name: "vishvananda/netlink SocketDiagTCPInfo", program: programPeer, args: []string{"vishvananda-info"}, most: big},
+		{name: "ss -Htani", program: "ss", args: []string{"-Htani"}, most: big},
+	}},
+	{name: "Count, ESTABLISHED dominates", contenders: []contender{
+		floor(),
+		ours(0.25, "count"),
+		{name: "mdlayher/netlink Execute", program: programPeer, args: []string{"mdlayher"}, most: big},
+		{name: "prometheus/procfs NetTCP (/proc/net/tcp)", program: programPeer, args: []string{"procfs"}, most: big},
+		{name: "ss -s", program: "ss", args: []string{"-s"}},
+	}},
+	{name: "Count, TIME_WAIT dominates", timeWait: true, contenders: []contender{
+		floor(),
+		ours(0.35, "count"),
+		{name: "mdlayher/netlink Execute", program: programPeer, args: []string{"mdlayher"}},
+		{name: "ss -s", program: "ss", args: []string{"-s"}},
+	}},
+	{name: "Count, IPv4 ESTABLISHED", contenders: []contender{
+		floor("-f", "2", "-s", "2"),
+		ours(1.10, "count", "-f", "2", "-s", "2"),
+		{name: "ss -Htn4 state established", program: "ss", args: []string{"-Htn4", "state", "established"}},
+	}},
+	{name: "Dump, one remote port", contenders: []contender{
+		floor("-p", strconv.Itoa(somePort)),
+		ours(1.15, "dump", "-p", strconv.Itoa(somePort)),
+		{name: "ss -Htan dport", program: "ss", args: []string{"-Htan", "dport", "=", ":" + strconv.Itoa(somePort)}},
+	}},
+	{name: "Lookup", contenders: []contender{
+		{name: "floor", program: programFloor, args: []string{"-l", localEnd, "-r", remoteEnd}, ops: lookups},
+		{
+			name: "timewait", program: programPeer, args: []string{"lookup", "-l", localEnd, "-r", remoteEnd}, ops: lookups,
+			promise: promise{ratio: 1.5, anySize: true},
+		},
+		{name: "vishvananda/netlink SocketGet", program: programPeer, args: []string{"vishvananda-get", "-l", localEnd, "-r", remoteEnd}},
+	}},
+}
+
+// lookups is how many of them take about 10 ms.
+const lookups = 2000
+
+func floor(args ...string) contender {
+	return contender{name: "floor", program: programFloor, args: args}
+}
+
+func ours(ratio float64, args ...string) contender {
+	return contender{name: "timewait", program: programPeer, args: args, promise: promise{ratio: ratio}}
+}
+
+// selected is those operations and contenders that the expression matches, with
+// their floors.
+func selected(only *regexp.Regexp) []operation {
+	var ops []operation
+	for _, op := range operations {
+		matching := op.contenders[:1:1]
+		matches := only.MatchString(op.key(op.contenders[0]))
+		for _, c := range op.contenders[1:] {
+			if only.MatchString(op.key(c)) {
+				matching = append(matching, c)
+				matches = true
+			}
+		}
+		if matches {
+			op.contenders = matching
+			ops = append(ops, op)
+		}
+	}
+	return ops
+}
+
+func (o operation) key(c contender) string { return o.name + ": " + c.name }
+
+// in reports whether the operation is asked in the scene.
+func (o operation) in(s scene) bool { return o.timeWait == s.TimeWait }
+
+// in reports whether the contender is measured in the scene.
+func (c contender) in(s scene) bool { return c.most == 0 || s.Size <= c.most }
+
+// arguments is the command line of the contender in the scene, with the ends of a
+// connection.
+func (c contender) arguments(s scene, local, remote string) []string {
+	args := make([]string, 0, len(c.args)+3)
+	for _, a := range c.args {
+		switch a {
+		case localEnd:
+			a = local
+		case remoteEnd:
+			a = remote
+		}
+		args = append(args, a)
+	}
+	if !c.measuresItself() {
+		return args
+	}
+	ops := c.ops
+	if ops == 0 {
+		ops = s.ops()
+	}
+	args = append(args, "-n", strconv.Itoa(ops))
+	if s.cold() && c.ops == 0 {
+		args = append(args, "-c")
+	}
+	return args
+}
