@@ -14,16 +14,20 @@ import (
 // The states that hold the masses are not dumped where the kernel's own counters
 // tell of them: TIME_WAIT is "tw" of /proc/net/sockstat less the mini-sockets in
 // FIN_WAIT2, and ESTABLISHED is CurrEstab of /proc/net/snmp, less CLOSE_WAIT on
-// kernels that count it in (those since the middle of 2024, and older ones with
-// that change). Which a kernel does is found out, from "inuse" of sockstat and
-// sockstat6 or else from a dump. If CLOSE_WAIT is the crowd, it is left out instead.
+// kernels that count it in (those since Linux 6.10, and older ones with that
+// change). If CLOSE_WAIT is the crowd, it is left out instead.
+// "inuse" of sockstat and sockstat6 must come to the same, unless a dump has shown
+// that it is wrong; and where the kernel's version does not tell what CurrEstab
+// includes, the Client dumps once to learn it, when there is something in
+// CLOSE_WAIT.
+//
 // So it goes for a query of TCP sockets of both families without a Filter that asks
 // for ESTABLISHED or TIME_WAIT, where there are more than some hundred of them. All
 // others are counted from a dump, and so is everything where one of those files is
 // missing, unreadable, not of the Client's namespace, or in contradiction to the
 // others or to the rows: no number is bent to fit. The files are opened by the first
 // call that has a use for them, and kept until the Client is closed: three
-// descriptors.
+// descriptors. Files that cannot be opened then are not tried again.
 //
 // In a namespace where nothing happens meanwhile the result is what a dump counts.
 // Where something does, neither is a snapshot: the dump is of the states in which
