@@ -455,7 +455,7 @@ func TestAttributesWithoutPrivilege(t *testing.T) {
 
 // Close beside calls that open sockets, which leaving a dump early makes them do,
 // ends these with net.ErrClosed and nothing else.
-func TestCloseBesideDials(t *testing.T) {
+func TestDialsBesideClose(t *testing.T) {
 	nstest.RequireNamespace(t)
 	nstest.Many(t, nstest.IPv4, 20, 0)
 	for range 20 {
