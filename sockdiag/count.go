@@ -38,9 +38,9 @@ import (
 // two differed by up to 21, and TIME_WAIT within 303, where they differed by 605.
 //
 // To look for BOUND_INACTIVE, which a query of all states does since Linux 6.8,
-// takes the kernel through all ports in use, in every namespace: half of the time
-// of a Count, or more. A query of tcpstate.All.Without(tcpstate.BoundInactive) saves
-// it.
+// takes the kernel through every socket that has a port, a second time: half of the
+// time of such a Count, and more of a large one. A query of the States
+// tcpstate.All.Without(tcpstate.BoundInactive) saves it.
 //
 // FIN_WAIT2 counts full sockets and mini-sockets together; Dump tells them apart
 // (Socket.TimeWait). Those of SCTP that are in no state of TCP's are at index 0.
