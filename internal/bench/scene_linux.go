@@ -78,12 +78,13 @@ func sceneRole(ctx context.Context, _ []string, stdout, stderr io.Writer) error 
 	begin = time.Now()
 	for repetition := range job.Repetitions {
 		for _, group := range groups {
+			// Not within a group: all of it shall see the same sockets.
+			if err := ended.renew(ctx); err != nil {
+				return err
+			}
 			first := len(r.Runs)
 			for i := range group {
 				t := group[(i+repetition)%len(group)]
-				if err := ended.renew(ctx); err != nil {
-					return err
-				}
 				run := runResult{Operation: t.operation.name, Contender: t.contender.name, Repetition: repetition}
 				run.sample, err = runOnce(ctx, t.contender, &job, crowd)
 				switch {

@@ -65,7 +65,7 @@ func (l *listener) connect() (client, server int, err error) {
 	return client, server, os.NewSyscallError("accept", err)
 }
 
-// holdRole makes connections, prints the ends of the first, and holds them until
+// holdRole makes connections, then prints the ends of the first, and holds them until
 // its standard input ends: hold NUMBER CONNECTIONS. The first of number 0 has a port
 // that no other has.
 func holdRole(_ context.Context, args []string, stdout, _ io.Writer) error {
@@ -97,6 +97,7 @@ func holdRole(_ context.Context, args []string, stdout, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
+	var ends string
 	for i := range connections {
 		l := &listeners[i%portCount]
 		if number == 0 && i == 0 {
@@ -111,9 +112,10 @@ func holdRole(_ context.Context, args []string, stdout, _ io.Writer) error {
 			if err != nil {
 				return os.NewSyscallError("getsockname", err)
 			}
-			fmt.Fprintln(stdout, addrPort(local.(*unix.SockaddrInet4)), addrPort(&l.addr))
+			ends = fmt.Sprint(addrPort(local.(*unix.SockaddrInet4)), " ", addrPort(&l.addr))
 		}
 	}
+	fmt.Fprintln(stdout, ends) // which tells that there are all
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
 }

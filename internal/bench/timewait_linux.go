@@ -23,8 +23,8 @@ type ended struct {
 	made   time.Time
 }
 
-// lasting is the age up to which a run may begin.
-const lasting = 30 * time.Second
+// lasting is the age up to which they may serve once more.
+const lasting = 15 * time.Second
 
 // endConnections makes n sockets in TIME_WAIT.
 func endConnections(n int) (*ended, error) {
