@@ -246,9 +246,18 @@ func TestBucketOverflow(t *testing.T) {
 		s.set("ipv4/tcp_max_tw_buckets", "-1")
 		before = s.take(health.Options{})
 		s.timeWaits(l, 2)
-		all = s.findings(before, s.take(health.Options{}), health.Thresholds{})
-		want(t, all, health.BucketOverflow, health.OK)
-		want(t, all, health.CapLowered, health.Info, "no limit")
+		now = s.take(health.Options{})
+		all = s.findings(before, now, health.Thresholds{})
+		if now.Kernel.AtLeast(6, 1) {
+			want(t, all, health.BucketOverflow, health.OK)
+			want(t, all, health.CapLowered, health.Info, "no limit")
+			return
+		}
+		// 5.10 takes it for none. What is in between was not tried.
+		want(t, all, health.CapLowered, health.Warning, "may get no TIME_WAIT")
+		if strings.HasPrefix(evidenceOf(all[0], "TcpExt.TCPTimeWaitOverflow"), "+2") != (all[0].ID == health.BucketOverflow) {
+			t.Errorf("%+v", all)
+		}
 	})
 }
 

@@ -101,14 +101,15 @@ func TestBoundHog(t *testing.T) {
 		s.set("ipv4/ip_local_port_range", "20000 20009")
 		s.listen(server, 100)
 		now := s.take(health.Options{})
-		if !now.Kernel.AtLeast(6, 8) {
-			t.Skipf("Linux %v does not tell of bound sockets", now.Kernel)
-		}
 		want(t, s.findings(nil, now, health.Thresholds{}), health.BoundHog, health.OK)
 		for range 4 {
 			s.must("bind", unix.Bind(s.socket(false), sockaddr(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.7"), 0))))
 		}
 		now = s.take(health.Options{})
+		if !now.Kernel.AtLeast(6, 8) { // it does not tell of them, and nothing is made up
+			want(t, s.findings(nil, now, health.Thresholds{}), health.BoundHog, health.OK)
+			return
+		}
 		f := want(t, s.findings(nil, now, health.Thresholds{}), health.BoundHog, health.Warning, "4 of 10 local ports")
 		shows(t, f, "usable ports", 6)
 		for i := range 7 {

@@ -75,10 +75,13 @@ func capLowered(l *look) []Finding {
 		return nil
 	case limit.Value == 0:
 		f.Summary = "no connection gets a TIME_WAIT (tcp_max_tw_buckets=0)"
+	case limit.Value < 0 && !l.now.Kernel.AtLeast(6, 1):
+		f.Summary = fmt.Sprintf("connections may get no TIME_WAIT: tcp_max_tw_buckets is %d, which not every kernel takes for unlimited", limit.Value)
+		f.Why += " Linux 5.10 takes a negative number for none at all, 6.1 and later for no limit."
 	case limit.Value < 0:
 		f.Severity = Info
 		f.Summary = fmt.Sprintf("the number of TIME_WAITs has no limit (tcp_max_tw_buckets=%d)", limit.Value)
-		f.Why = "The kernel reads a negative number as a very large one. Each TIME_WAIT takes about 256 bytes."
+		f.Why = "Since Linux 6.1 at the latest a negative number is read as a very large one. Each TIME_WAIT takes about 256 bytes."
 	case limit.DefaultKnown && limit.Value < limit.Default:
 		f.Summary = fmt.Sprintf("tcp_max_tw_buckets is %d, the kernel's own is %d", limit.Value, limit.Default)
 	default:

@@ -75,8 +75,8 @@ func TestTake(t *testing.T) {
 				if r, err := sockdiag.RunningRelease(); err != nil || took.Kernel != r {
 					t.Errorf("kernel %v, want %v, %v", took.Kernel, r, err)
 				}
-				if n, ok := took.Counter("TcpExt.TW"); !ok || n < 1 {
-					t.Errorf("TW %d, %v", n, ok)
+				if n, ok := took.Counter("Tcp.ActiveOpens"); !ok || n < 1 {
+					t.Errorf("ActiveOpens %d, %v", n, ok)
 				}
 				if len(took.Gaps) > 0 {
 					t.Errorf("gaps %q", took.Gaps)
