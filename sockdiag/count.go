@@ -39,8 +39,10 @@ import (
 //
 // To look for BOUND_INACTIVE, which a query of all states does since Linux 6.8,
 // takes the kernel through every socket that has a port, a second time: half of the
-// time of such a Count, and more of a large one. A query of the States
-// tcpstate.All.Without(tcpstate.BoundInactive) saves it.
+// time of such a Count, and more of a large one. That is spared where there cannot be
+// any, because the sockets that were counted are all the TCP sockets that the host
+// has ("alloc" of sockstat); one in another namespace is enough to make it necessary.
+// A query of the States tcpstate.All.Without(tcpstate.BoundInactive) saves it always.
 //
 // FIN_WAIT2 counts full sockets and mini-sockets together; Dump tells them apart
 // (Socket.TimeWait). Those of SCTP that are in no state of TCP's are at index 0.

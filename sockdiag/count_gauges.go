@@ -24,6 +24,16 @@ type gauges struct {
 	// minis is "tw" of sockstat: mini-sockets of both families, in TIME_WAIT or
 	// FIN_WAIT2.
 	minis int64
+
+	// allocated is "alloc" of sockstat: the full sockets of all namespaces of the host,
+	// in a table or not.
+	allocated int64
+}
+
+// ofNamespace returns the gauges without the one that is not about the namespace.
+func (g gauges) ofNamespace() gauges {
+	g.allocated = 0
+	return g
 }
 
 // gaugeReader reads them: a *procnet.Reader, or a test's fake of one.
@@ -66,7 +76,7 @@ func (g *gauges) readInUse(r gaugeReader) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a kernel without IPv6 has no such file
 		return err
 	}
-	g.inUse, g.minis = tcp.InUse+v6, tcp.TimeWait
+	g.inUse, g.minis, g.allocated = tcp.InUse+v6, tcp.TimeWait, tcp.Allocated
 	return nil
 }
 
@@ -206,12 +216,12 @@ func (k *counting) learn(a *attempt, established int64) {
 	default:
 		return
 	}
-	if !a.plan.out.Has(tcpstate.Established) || a.before != a.after {
+	if !a.plan.out.Has(tcpstate.Established) || a.before.ofNamespace() != a.after.ofNamespace() {
 		return
 	}
 	reader := k.gauges()
 	var now gauges
-	if reader == nil || now.read(reader) != nil || now != a.after {
+	if reader == nil || now.read(reader) != nil || now.ofNamespace() != a.after.ofNamespace() {
 		return
 	}
 	var m meaning

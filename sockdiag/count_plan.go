@@ -26,9 +26,10 @@ const (
 )
 
 // crowdPlan is how to count without dumping the crowd: out are states that hold
-// many sockets, whose number follows from the gauges and the rows of the others.
+// many sockets, whose number follows from the gauges and the rows of the others, and
+// the one for which the kernel would walk a second table, in the hope of none.
 type crowdPlan struct {
-	out   tcpstate.Set // TIME_WAIT, and ESTABLISHED or CLOSE_WAIT
+	out   tcpstate.Set // TIME_WAIT, and ESTABLISHED or CLOSE_WAIT; BOUND_INACTIVE
 	asked tcpstate.Set // what the query selects
 	mask  tcpstate.Set // what is dumped: what is asked, and what it takes to subtract
 	limit int          // rows that nobody asked for, beyond which dumping it all is as cheap
@@ -36,7 +37,7 @@ type crowdPlan struct {
 
 // full is the state of full sockets that is left out, zero if there is none.
 func (p *crowdPlan) full() tcpstate.State {
-	for s := range p.out.Without(tcpstate.TimeWait).States() {
+	for s := range p.out.Without(tcpstate.TimeWait, tcpstate.BoundInactive).States() {
 		return s
 	}
 	return 0
@@ -58,9 +59,18 @@ func planCount(q *Query, g *gauges, l learned, crowd int64) (p crowdPlan, ok boo
 		p.out = p.out.With(tcpstate.TimeWait)
 		p.mask, saved = p.mask.With(tcpstate.FinWait2), saved+g.minis
 	}
+	if p.out == 0 {
+		return p, false
+	}
+	// Where every socket there is in the host is in a table of this namespace, none is
+	// merely bound.
+	all := (p.mask|p.asked)&hashed == hashed
+	if p.asked.Has(tcpstate.BoundInactive) && all && g.allocated == g.inUse && !l.inUseOff {
+		p.out = p.out.With(tcpstate.BoundInactive)
+	}
 	p.mask = (p.mask | p.asked) &^ p.out
 	p.limit = int(min(saved/4, 1<<30))
-	return p, p.out != 0
+	return p, true
 }
 
 // countable reports whether a query can have a plan at all: one of TCP, of both
@@ -119,7 +129,28 @@ func (c *Client) countMost(ctx context.Context, q *Query, a *attempt) (counts tc
 		counts, a.run.doubt = t.solve(&a.before, &a.after, &l)
 	}
 	k.note(a.run, l)
-	return counts, a.run.doubt == noDoubt, nil
+	if a.run.doubt != noDoubt {
+		return counts, false, nil
+	}
+	if a.plan.out.Has(tcpstate.BoundInactive) && !t.allInTables(&a.before, &a.after) {
+		a.run.out = a.run.out.Without(tcpstate.BoundInactive)
+		bound := Query{States: tcpstate.BoundInactive.Set()}
+		r := bound.request()
+		var hidden tcpstate.Counts
+		hidden, err = c.countRows(ctx, &bound, &r, a)
+		counts.Merge(hidden)
+	}
+	return counts, err == nil, err
+}
+
+// allInTables reports whether the sockets that were seen or computed are all that
+// there are in the host, so that none can be merely bound. In a namespace that moves
+// the gauges have to say so again.
+func (t *tally) allInTables(before, after *gauges) bool {
+	if moved(before, after) {
+		return after.allocated == after.inUse
+	}
+	return after.allocated == t.full+t.computed
 }
 
 // errOutnumbered ends the dump of a plan.
@@ -138,6 +169,8 @@ type tally struct {
 	minis     int64           // mini-sockets in FIN_WAIT2
 	estab     int64           // whether they were asked for or not
 	closeWait int64
+
+	computed int64 // full sockets in the state that was left out
 }
 
 func (t *tally) row(msg []byte) error {
@@ -211,8 +244,15 @@ func (t *tally) solve(before, after *gauges, l *learned) (tcpstate.Counts, doubt
 			return counts, why
 		}
 		counts[state] = uint64(n)
+		t.computed = n
 	}
 	return counts, noDoubt
+}
+
+// moved reports whether the namespace had full sockets come or go between two
+// readings.
+func moved(before, after *gauges) bool {
+	return before.inUse != after.inUse || before.currEstab != after.currEstab
 }
 
 // solveFull computes the full sockets in the state that was left out from CurrEstab.
@@ -242,7 +282,7 @@ func (t *tally) solveFull(state tcpstate.State, before, after *gauges, l *learne
 	if n < 0 {
 		return 0, negative
 	}
-	moved := before.inUse != after.inUse || before.currEstab != after.currEstab
+	moved := moved(before, after)
 	if !l.inUseOff {
 		far, most := distance(n, after.inUse-t.full), int64(0)
 		if moved {

@@ -53,6 +53,7 @@ type model struct {
 
 	exclusive bool          // CurrEstab leaves CLOSE_WAIT out, as before the middle of 2024
 	expected  meaning       // of CurrEstab
+	elsewhere int64         // sockets of other namespaces, and those in no table
 	noIPv6    bool          // there is no sockstat6
 	skew      func(*gauges) // what the files say instead, if it is set
 	broken    error         // of all files
@@ -63,7 +64,7 @@ type model struct {
 }
 
 func newModel(sockets ...modelSocket) *model {
-	m := &model{sockets: sockets}
+	m := &model{sockets: sockets, elsewhere: 1}
 	m.answerTo = m.dump
 	return m
 }
@@ -73,9 +74,9 @@ func (m *model) dump(request []byte) []datagram {
 	defer m.mu.Unlock()
 	seq := ne.Uint32(request[8:])
 	typ := ne.Uint16(request[4:])
-	family, mask := Family(0), tcpstate.Set(ne.Uint32(request[68:]))
+	family, mask := Family(0), requestedStates(request)
 	if typ == uapi.SockDiagByFamily {
-		family, mask = Family(request[16]), tcpstate.Set(ne.Uint32(request[20:]))
+		family = Family(request[16])
 	}
 	var answer []datagram
 	for i, s := range m.sockets {
@@ -112,6 +113,9 @@ func (m *model) gauges() (g gauges) {
 		if s.full() {
 			g.inUse++
 		}
+		if !s.mini && !s.request {
+			g.allocated++
+		}
 		if s.mini {
 			g.minis++
 		}
@@ -119,6 +123,7 @@ func (m *model) gauges() (g gauges) {
 			g.currEstab++
 		}
 	}
+	g.allocated += m.elsewhere
 	if m.skew != nil {
 		m.skew(&g)
 	}
@@ -135,7 +140,7 @@ func (m *model) TCPSockets() (procnet.TCPSockets, error) {
 		m.atRead(int(nth))
 	}
 	g := m.gauges()
-	return procnet.TCPSockets{InUse: g.inUse - m.inUse6(), TimeWait: g.minis}, m.broken
+	return procnet.TCPSockets{InUse: g.inUse - m.inUse6(), TimeWait: g.minis, Allocated: g.allocated}, m.broken
 }
 
 // inUse6 is how many there are of IPv6.
@@ -234,8 +239,11 @@ func TestCountOfModels(t *testing.T) {
 	planned := map[string]int{}
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		m := newModel(randomSockets(r)...)
+		sockets := randomSockets(r)
+		m := newModel(sockets...)
 		m.exclusive = r.IntN(2) == 0
+		m.elsewhere = int64(r.IntN(2))
+		bound := slices.ContainsFunc(sockets, func(s modelSocket) bool { return s.state == tcpstate.BoundInactive })
 		c := m.client(t, 0)
 		queries := []Query{{}, {Family: IPv4}, {Family: IPv6}}
 		for range 8 {
@@ -270,6 +278,12 @@ func TestCountOfModels(t *testing.T) {
 			if q.states().Has(tcpstate.NewSynRecv) && !q.states().Has(tcpstate.SynRecv) {
 				out = 0
 			}
+			if out != 0 && q.States == 0 && !bound && m.elsewhere == 0 {
+				out = out.With(tcpstate.BoundInactive)
+			}
+			if q.States != 0 { // which may have every state of full sockets, or not
+				run.out = run.out.Without(tcpstate.BoundInactive)
+			}
 			if run.out != out || run.doubt != noDoubt && run.doubt != outnumbered {
 				t.Errorf("seed %d, %+v: %v left out, doubt %d, want %v", seed, q, run.out, run.doubt, out)
 			}
@@ -290,8 +304,9 @@ func TestCountOfModels(t *testing.T) {
 	}
 	for _, out := range []string{
 		"ESTABLISHED,TIME_WAIT", "TIME_WAIT,CLOSE_WAIT", "TIME_WAIT", "ESTABLISHED", "CLOSE_WAIT", "too many rows",
+		"ESTABLISHED,TIME_WAIT,BOUND_INACTIVE", "TIME_WAIT,CLOSE_WAIT,BOUND_INACTIVE",
 	} {
-		if planned[out] < 10 {
+		if planned[out] < 5 {
 			t.Errorf("%s: %d times; all: %v", out, planned[out], planned)
 		}
 	}
@@ -388,6 +403,104 @@ func TestCountDoubts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The table that holds what is merely bound is walked, unless every socket of the host
+// is in one of the others.
+func TestCountOfBound(t *testing.T) {
+	crowd := slices.Concat(of(1000, estab4), of(700, closeWait6), of(800, timeWait4), of(20, finMini4), of(3, listen4))
+	bound4 := modelSocket{family: IPv4, state: tcpstate.BoundInactive}
+	with := crowds.With(tcpstate.BoundInactive)
+	move := func(m *model, grow func(nth int)) {
+		m.atRead = func(nth int) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			grow(nth)
+		}
+	}
+	for _, tt := range []struct {
+		name  string
+		q     Query
+		out   tcpstate.Set
+		walks int // of the second table
+		doubt doubt
+		set   func(*model)
+	}{
+		{"none", Query{}, with, 0, noDoubt, func(*model) {}},
+		{"some", Query{}, crowds, 1, noDoubt, func(m *model) { m.sockets = append(m.sockets, of(5, bound4)...) }},
+		{"sockets elsewhere", Query{}, crowds, 1, noDoubt, func(m *model) { m.elsewhere = 2 }},
+		{"in use is off by just as many", Query{}, with, 1, contradicted, func(m *model) {
+			m.sockets = append(m.sockets, of(5, bound4)...)
+			m.skew = func(g *gauges) { g.inUse += 5 }
+		}},
+		{"in use is off, without ESTABLISHED to tell", Query{States: tcpstate.All}, crowds.Without(tcpstate.Established), 1, noDoubt, func(m *model) {
+			m.sockets = append(of(10, estab4), append(of(800, timeWait4), of(5, bound4)...)...)
+			m.skew = func(g *gauges) { g.inUse += 5 }
+		}},
+		{"one more elsewhere meanwhile", Query{}, crowds, 1, noDoubt, func(m *model) {
+			move(m, func(nth int) { m.elsewhere = int64(nth - 1) })
+		}},
+		{"one bound meanwhile", Query{}, crowds, 1, noDoubt, func(m *model) {
+			move(m, func(nth int) {
+				if nth == 2 {
+					m.sockets = append(m.sockets, bound4)
+				}
+			})
+		}},
+		{"connections meanwhile", Query{}, with, 0, noDoubt, func(m *model) {
+			move(m, func(nth int) {
+				if nth == 2 {
+					m.sockets = append(m.sockets, estab4, estab6)
+				}
+			})
+		}},
+		{"connections and one bound meanwhile", Query{}, crowds, 1, noDoubt, func(m *model) {
+			move(m, func(nth int) {
+				if nth == 2 {
+					m.sockets = append(m.sockets, estab4, estab6, bound4)
+				}
+			})
+		}},
+		{"not all of the full states", Query{States: with}, with, 0, noDoubt, func(m *model) {
+			m.sockets = slices.Concat(of(1000, estab4), of(3, closeWait4), of(800, timeWait4))
+		}},
+		{"not of TIME_WAIT alone", Query{States: tcpstate.TimeWait.Set().With(tcpstate.BoundInactive)}, tcpstate.TimeWait.Set(), 1, noDoubt, func(m *model) {
+			m.sockets = append(m.sockets, bound4)
+		}},
+		{"not asked for", Query{States: tcpstate.All.Without(tcpstate.BoundInactive)}, crowds, 0, noDoubt, func(m *model) {
+			m.sockets = append(m.sockets, bound4)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := newModel(slices.Clone(crowd)...)
+			m.elsewhere = 0
+			m.expected = inclusive
+			tt.set(m)
+			c := m.client(t, minCrowd)
+			walks := 0
+			m.answerTo = func(request []byte) []datagram {
+				if requestedStates(request).Has(tcpstate.BoundInactive) {
+					walks++
+				}
+				return m.dump(request)
+			}
+			counts, err := c.Count(t.Context(), tt.q)
+			if run := c.run(); err != nil || run.out != tt.out || run.doubt != tt.doubt || walks != tt.walks {
+				t.Errorf("%+v, %d walks, %v; want %v, %d", run, walks, err, tt.out, tt.walks)
+			}
+			if want, _ := m.want(tt.q); m.atRead == nil && counts != want || counts[tcpstate.BoundInactive] != want[tcpstate.BoundInactive] {
+				t.Errorf("%v, want %v", counts, want)
+			}
+		})
+	}
+}
+
+// requestedStates is the mask of a dump request.
+func requestedStates(request []byte) tcpstate.Set {
+	if ne.Uint16(request[4:]) == uapi.SockDiagByFamily {
+		return tcpstate.Set(ne.Uint32(request[20:]))
+	}
+	return tcpstate.Set(ne.Uint32(request[68:]))
 }
 
 // In a namespace that moves, gauges of two moments may differ by a little.

@@ -152,18 +152,22 @@ func (r *Reader) CurrEstab() (int64, error) {
 	return v[0], err
 }
 
-// TCPSockets is the line "TCP" of sockstat, as far as it is about the namespace:
-// its orphan, alloc and mem are of the whole host.
+// TCPSockets is the line "TCP" of sockstat.
 type TCPSockets struct {
 	InUse    int64 // IPv4 sockets that listen, connect or have a connection; no mini-sockets, no request sockets
 	TimeWait int64 // mini-sockets of IPv4 and IPv6: TIME_WAIT, and FIN_WAIT2 of closed sockets
+
+	// Allocated are the full sockets of both families in all namespaces of the host,
+	// those in no table among them: merely bound, not yet bound, closed and still open
+	// as a descriptor.
+	Allocated int64
 }
 
 // TCPSockets reads it. It does not allocate.
 func (r *Reader) TCPSockets() (TCPSockets, error) {
-	var v [2]int64
-	err := r.files[Sockstat].values("TCP", inUseTW, v[:])
-	return TCPSockets{InUse: v[0], TimeWait: v[1]}, err
+	var v [3]int64
+	err := r.files[Sockstat].values("TCP", tcpSockets, v[:])
+	return TCPSockets{InUse: v[0], TimeWait: v[1], Allocated: v[2]}, err
 }
 
 // TCP6InUse returns "TCP6 inuse" of sockstat6: IPv6 sockets, v4-mapped ones among
@@ -177,9 +181,9 @@ func (r *Reader) TCP6InUse() (int64, error) {
 
 // The columns that those look for.
 var (
-	currEstab = []string{"CurrEstab"}
-	inUseTW   = []string{"inuse", "tw"}
-	inUse     = []string{"inuse"}
+	currEstab  = []string{"CurrEstab"}
+	tcpSockets = []string{"inuse", "tw", "alloc"}
+	inUse      = []string{"inuse"}
 )
 
 const (

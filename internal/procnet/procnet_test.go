@@ -72,7 +72,7 @@ func TestCounters(t *testing.T) {
 		t.Errorf("CurrEstab %d, %v", estab, err)
 	}
 	tcp, err := r.TCPSockets()
-	if tcp != (procnet.TCPSockets{InUse: 1, TimeWait: 3}) || err != nil {
+	if tcp != (procnet.TCPSockets{InUse: 1, TimeWait: 3, Allocated: 4}) || err != nil {
 		t.Errorf("TCPSockets %+v, %v", tcp, err)
 	}
 	tcp6, err := r.TCP6InUse()
