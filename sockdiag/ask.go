@@ -11,95 +11,140 @@ import (
 	"github.com/seed16c515c6/timewait/internal/uapi"
 )
 
-// errStopped ends a request whose caller wants no more rows.
-var errStopped = errors.New("stopped")
+// reply reads what the kernel answers to a request:
+//
+//	a := c.reply(ctx, r)
+//	defer a.close()
+//	for a.next() {
+//		// a.payload is the row's until the next call
+//	}
+//	return a.err
+//
+// It is what a dump spends its time on in this library, so there are no functions
+// to call back.
+type reply struct {
+	payload []byte // of the row: an inet_diag_msg and its attributes
+	err     error
 
-// ask sends the request and hands the payload of every row to row, whose error
-// ends it. It returns nil when the kernel is done or row returned errStopped.
-func (c *Client) ask(ctx context.Context, r *request, row func(payload []byte) error) error {
-	if r.nothing {
-		return ctx.Err()
-	}
-	err := c.askFamilies(ctx, r, row)
-	if err == errStopped {
-		return nil
-	}
-	return err
+	client  *Client
+	ctx     context.Context
+	done    <-chan struct{}
+	request request // that is being answered
+	more    bool    // that of IPv6 is to come
+	size    int     // of the buffer
+	n       int     // rows of the request
+	conn    *conn   // nil before it is sent
+	ended   bool
 }
 
-// askFamilies asks for raw sockets of either family by itself: they have a table
-// each, and a request for both finds none.
-func (c *Client) askFamilies(ctx context.Context, r *request, row func(payload []byte) error) error {
-	if r.protocol != Raw || r.family != 0 {
-		return c.askGrowing(ctx, r, row)
+// reply asks the kernel when the first row is wanted. Call close, whatever happens.
+func (c *Client) reply(ctx context.Context, r *request) reply {
+	a := reply{client: c, ctx: ctx, done: ctx.Done(), request: *r, size: c.bufferSize}
+	if r.protocol == Raw && r.family == 0 {
+		// Raw sockets of either family have a table each, and a request for both finds
+		// none.
+		a.request.typ, a.request.family, a.more = uapi.SockDiagByFamily, IPv4, true
 	}
-	one := *r
-	one.typ = uapi.SockDiagByFamily
-	for _, one.family = range [...]Family{IPv4, IPv6} {
-		if err := c.askGrowing(ctx, &one, row); err != nil {
-			return err
+	return a
+}
+
+// next gets the next row, or says that there is none: because that was the last one,
+// or for the reason in err.
+func (r *reply) next() bool {
+	for !r.ended {
+		if r.conn == nil {
+			r.start()
+			continue
 		}
+		payload, ok, err := r.conn.next(r.ctx)
+		if ok {
+			if err = r.live(); err == nil {
+				r.n++
+				r.payload = payload
+				return true
+			}
+		}
+		r.finish(err)
+	}
+	return false
+}
+
+// live says why no row may come any longer.
+func (r *reply) live() error {
+	select {
+	case <-r.done:
+		return r.ctx.Err()
+	default:
+	}
+	if r.client.closed.Load() {
+		return net.ErrClosed
 	}
 	return nil
 }
 
-// askGrowing asks again with a larger buffer where the first answer was too long
-// for it. After the first row it is too late for that.
-func (c *Client) askGrowing(ctx context.Context, r *request, row func(payload []byte) error) error {
-	size := c.bufferSize
-	for {
-		rows := 0
-		err := c.askOnce(ctx, r, size, func(payload []byte) error {
-			rows++
-			return row(payload)
-		})
-		long, ok := err.(*truncatedError) // errors.As would cost every call an allocation
-		if !ok || rows > 0 || long.size <= size || long.size > maxBuffer {
-			return err
-		}
-		size = long.size
+// start sends the request.
+func (r *reply) start() {
+	err := r.ctx.Err()
+	if err == nil && r.request.nothing {
+		r.ended = true
+		return
+	}
+	if err == nil {
+		r.conn, err = r.client.acquire()
+	}
+	if err == nil {
+		err = r.conn.prepare(r.ctx, r.size)
+	}
+	if err == nil {
+		err = r.conn.ask(&r.request)
+	}
+	if err != nil {
+		r.finish(err)
 	}
 }
 
-func (c *Client) askOnce(ctx context.Context, r *request, size int, row func(payload []byte) error) (err error) {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	cn, err := c.acquire()
-	if err != nil {
-		return err
-	}
-	// Deferred, because row is the caller's loop, which may panic.
-	clean := false
-	defer func() { c.release(cn, clean) }()
-
-	done := ctx.Done()
-	live := func() error {
-		select {
-		case <-done:
-			return ctx.Err()
-		default:
-		}
-		if c.closed.Load() {
-			return net.ErrClosed
-		}
-		return nil
-	}
-
-	if err = cn.prepare(ctx, size); err == nil {
-		err = cn.exchange(ctx, r, live, row)
-	}
+// finish is for when there is no next row: err says why, or that was all. There may
+// be something else to ask.
+func (r *reply) finish(err error) {
+	long, _ := err.(*truncatedError) // errors.As would cost every call an allocation
 	switch {
-	case answered(r, err):
-		clean = !cn.spoilt
-	case err == errStopped:
-		// Whatever else has happened since, the caller wants no more.
+	case err == nil || r.conn == nil || r.conn.ended:
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = ctx.Err() // the only one who sets a deadline
-	case c.closed.Load():
+		err = r.ctx.Err() // the only one who sets a deadline
+	case r.client.closed.Load():
 		err = net.ErrClosed
 	}
-	return err
+	r.close()
+	switch {
+	case long != nil && r.n == 0 && long.size > r.size && long.size <= maxBuffer:
+		// With a larger buffer it can be asked for again. After the first row it is too
+		// late for that.
+		r.size = long.size
+	case err == nil && r.more:
+		r.request.family, r.more, r.n = IPv6, false, 0
+	default:
+		r.err, r.ended = err, true
+	}
+}
+
+// close gives the socket back, if that has not been done yet.
+func (r *reply) close() {
+	if r.conn != nil {
+		r.client.release(r.conn, r.conn.ended && !r.conn.spoilt)
+		r.conn = nil
+	}
+}
+
+// ask hands the payload of every row of the answer to row, whose error ends it.
+func (c *Client) ask(ctx context.Context, r *request, row func(payload []byte) error) error {
+	a := c.reply(ctx, r)
+	defer a.close()
+	for a.next() {
+		if err := row(a.payload); err != nil {
+			return err
+		}
+	}
+	return a.err
 }
 
 // opError makes the error of a method of what went wrong in it.

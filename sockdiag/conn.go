@@ -42,8 +42,15 @@ type conn struct {
 	seq       uint32
 	primed    bool
 	spoilt    bool // a deadline was set
-	uniform   bool // the request is
 	busy      bool // guarded by Client.mu
+
+	// The request, and how far its answer has been read.
+	typ      uint16 // of the rows
+	single   bool
+	uniform  bool
+	datagram []byte // what is left of it
+	torn     bool   // the kernel has said that the dump is not consistent
+	ended    bool   // there is no more to read, so that another request can be made
 
 	// interrupt ends a Receive that waits, and then says so on interrupted. It
 	// is made once, not per call.
@@ -106,21 +113,67 @@ func (c *conn) wait(ctx context.Context) (n int, port uint32, err error) {
 	return n, port, err
 }
 
-// exchange sends the request and hands the payload of each row of the answer to
-// row, until the kernel is done. live is asked before every row and says why to
-// stop. What the kernel answers instead of rows is a bare syscall.Errno. Only when
-// the answer has been read to its end, which answered tells, is the conn fit for
-// another request.
-func (c *conn) exchange(ctx context.Context, r *request, live func() error, row func(payload []byte) error) error {
+// ask sends the request. next gets the rows of the answer.
+func (c *conn) ask(r *request) error {
 	c.seq++
 	c.req = r.append(c.req[:0], c.seq)
-	c.uniform = r.uniform()
-	err := c.exchangeRaw(ctx, r.typ, r.single(), live, row)
-	if c.uniform {
-		c.uniform = false
-		c.transport.Soon(false)
+	return c.begin(r.typ, r.single(), r.uniform())
+}
+
+// begin sends what is in req.
+func (c *conn) begin(typ uint16, single, uniform bool) error {
+	c.typ, c.single, c.uniform = typ, single, uniform
+	c.datagram, c.ended, c.torn = nil, false, false
+	c.transport.Soon(false)
+	return c.transport.Send(c.req)
+}
+
+// next returns the payload of the next row of the answer; ok is false after the last
+// one, and where there is an error. What the kernel answers instead of rows is a bare
+// syscall.Errno.
+func (c *conn) next(ctx context.Context) (payload []byte, ok bool, err error) {
+	for !c.ended {
+		if len(c.datagram) == 0 {
+			if c.datagram, err = c.receive(ctx); err != nil {
+				return nil, false, err
+			}
+			if c.uniform {
+				c.transport.Soon(soon(c.datagram))
+			}
+			continue
+		}
+		var m message
+		if m, c.datagram, err = nextMessage(c.datagram); err != nil {
+			return nil, false, err
+		}
+		if m.seq != c.seq {
+			continue // the answer to something else
+		}
+		if m.flags&uapi.NLMFDumpIntr != 0 {
+			c.torn = true
+		}
+		switch m.typ {
+		case c.typ:
+			c.ended = c.single
+			return m.payload, true, nil
+		case uapi.NLMsgDone:
+			if err = kernelError("NLMSG_DONE", m.payload); err == nil && c.torn {
+				err = ErrInterrupted
+			}
+			c.ended = err == nil
+		case uapi.NLMsgError:
+			// Zero acknowledges a request that asked for that.
+			err = kernelError("NLMSG_ERROR", m.payload)
+			_, errno := err.(syscall.Errno) // errors.As would cost an allocation
+			c.ended = c.single && (errno || err == nil)
+		case uapi.NLMsgOverrun:
+			err = fmt.Errorf("the kernel lost messages (NLMSG_OVERRUN): %w", syscall.ENOBUFS)
+		}
+		if err != nil {
+			return nil, false, err
+		}
 	}
-	return err
+	return nil, false, nil
 }
 
 // soon reports whether the kernel will make the batch behind b as fast as it made b,
@@ -134,66 +187,6 @@ func soon(b []byte) bool {
 	}
 	s := tcpstate.State(b[state]) // of the first row
 	return s != tcpstate.Listen && s != tcpstate.Closed
-}
-
-// answered reports whether exchange has read the whole answer.
-func answered(r *request, err error) bool {
-	if err == nil {
-		return true
-	}
-	_, errno := err.(syscall.Errno) // errors.As would cost an allocation
-	return errno && r.single()
-}
-
-func (c *conn) exchangeRaw(ctx context.Context, typ uint16, single bool, live func() error, row func(payload []byte) error) error {
-	if err := c.transport.Send(c.req); err != nil {
-		return err
-	}
-	intr := false
-	for {
-		b, err := c.receive(ctx)
-		if err != nil {
-			return err
-		}
-		if c.uniform {
-			c.transport.Soon(soon(b))
-		}
-		for len(b) > 0 {
-			m, rest, err := nextMessage(b)
-			if err != nil {
-				return err
-			}
-			b = rest
-			if m.seq != c.seq {
-				continue // the answer to something else
-			}
-			intr = intr || m.flags&uapi.NLMFDumpIntr != 0
-			switch m.typ {
-			case typ:
-				if err := live(); err != nil {
-					return err
-				}
-				if err := row(m.payload); err != nil || single {
-					return err
-				}
-			case uapi.NLMsgDone:
-				if err := kernelError("NLMSG_DONE", m.payload); err != nil {
-					return err
-				}
-				if intr {
-					return ErrInterrupted
-				}
-				return nil
-			case uapi.NLMsgError:
-				// Zero acknowledges a request that asked for that.
-				if err := kernelError("NLMSG_ERROR", m.payload); err != nil || single {
-					return err
-				}
-			case uapi.NLMsgOverrun:
-				return fmt.Errorf("the kernel lost messages (NLMSG_OVERRUN): %w", syscall.ENOBUFS)
-			}
-		}
-	}
 }
 
 // prepare readies the conn for a request with a receive buffer of at least size
@@ -218,7 +211,10 @@ func (c *conn) prepare(ctx context.Context, size int) error {
 	c.seq++
 	putHeader(empty[:], uapi.SockDiagByFamily, uapi.NLMFRequest|uapi.NLMFAck, c.seq)
 	c.req = append(c.req[:0], empty[:]...)
-	err := c.exchangeRaw(ctx, uapi.SockDiagByFamily, true, func() error { return nil }, func([]byte) error { return nil })
+	err := c.begin(uapi.SockDiagByFamily, true, false)
+	if err == nil {
+		_, _, err = c.next(ctx)
+	}
 	if err == syscall.EINVAL {
 		c.primed, err = true, nil
 	}

@@ -1,7 +1,10 @@
 package sockdiag
 
 import (
+	"bytes"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/seed16c515c6/timewait/internal/uapi"
 	"github.com/seed16c515c6/timewait/tcpstate"
@@ -26,19 +29,51 @@ func BenchmarkRow(b *testing.B) {
 			}
 		}
 	})
-	for name, row := range map[string][]byte{"yield": row, "yield with tcp_info": withInfo} {
+	for name, row := range map[string][]byte{"dump": row, "dump with tcp_info": withInfo} {
 		b.Run(name, func(b *testing.B) {
-			d := dumper{filter: (&Query{}).rowFilter(), protocol: TCP}
-			ports := 0
-			yield := func(s Socket, _ error) bool { ports += int(s.Local.Port()); return true }
-			for b.Loop() {
-				if err := d.row(row, yield); err != nil {
+			k := &endlessKernel{row: row}
+			c, err := dialClient(0, func() (transport, error) { return k, nil }, func() error { return nil })
+			if err != nil {
+				b.Fatal(err)
+			}
+			rows, ports := 0, 0
+			for s, err := range c.Dump(b.Context(), Query{}) {
+				if err != nil {
 					b.Fatal(err)
+				}
+				ports += int(s.Local.Port())
+				if rows++; rows > b.N {
+					break
 				}
 			}
 			if ports == 0 {
-				b.Error("nothing was yielded")
+				b.Error("no ports")
 			}
 		})
 	}
+}
+
+// endlessKernel answers every dump with full datagrams of one row, and no end.
+type endlessKernel struct {
+	transport
+	row      []byte
+	datagram []byte
+}
+
+func (k *endlessKernel) Soon(bool)                       {}
+func (k *endlessKernel) SetReadDeadline(time.Time) error { return nil }
+func (k *endlessKernel) Close() error                    { return nil }
+func (k *endlessKernel) Send(request []byte) error {
+	seq, typ := ne.Uint32(request[8:]), ne.Uint16(request[4:])
+	if primes(request) {
+		k.datagram = kernelSays(uapi.NLMsgError, seq, syscall.EINVAL)
+		return nil
+	}
+	one := netlinkMessage(typ, 2, seq, k.row)
+	k.datagram = bytes.Repeat(one, minBuffer/len(one))
+	return nil
+}
+
+func (k *endlessKernel) Receive(b []byte, _ bool) (n int, port uint32, ok bool, err error) {
+	return copy(b, k.datagram), 0, true, nil
 }

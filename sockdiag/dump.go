@@ -43,41 +43,53 @@ func (c *Client) dump(ctx context.Context, q *Query, yield func(Socket, error) b
 	}
 }
 
-// dumpRequest yields the rows that answer the request. It returns nil also when
-// yield wants no more.
-func (c *Client) dumpRequest(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) error {
-	if r.tellsKeys() {
-		return c.dumpListenersApart(ctx, r, d, yield)
-	}
-	return c.ask(ctx, r, func(payload []byte) error { return d.row(payload, yield) })
-}
-
 // dumper turns the rows of one dump into Sockets.
 type dumper struct {
 	filter      rowFilter
 	protocol    Protocol
 	keepUnknown bool
 	stopped     bool // yield wants no more
-	socket      Socket
 }
 
-func (d *dumper) row(payload []byte, yield func(Socket, error) bool) error {
-	if err := d.socket.decode(d.protocol, payload, d.keepUnknown); err != nil {
-		return err
+// dumpRequest yields the rows that answer the request. It returns nil also when
+// yield wants no more.
+func (c *Client) dumpRequest(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) error {
+	if r.tellsKeys() {
+		return c.dumpListenersApart(ctx, r, d, yield)
 	}
-	state, ok := d.filter.state(d.socket.State, payload)
-	if !ok {
-		return nil
+	_, err := c.dumpRows(ctx, r, d, yield)
+	return err
+}
+
+// dumpRows returns how many rows the kernel has sent, too.
+func (c *Client) dumpRows(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) (n int, err error) {
+	// It is a variable of the function that yields it, so that it is copied only once.
+	var s Socket
+	a := c.reply(ctx, r)
+	defer a.close()
+	for a.next() {
+		n++
+		ok, err := d.decode(&s, a.payload)
+		if err != nil {
+			return n, err
+		}
+		if ok && !yield(s, nil) {
+			d.stopped = true
+			return n, nil
+		}
 	}
-	d.socket.State = state
-	if ok, err := d.filter.matches(&d.socket); !ok {
-		return err
+	return n, a.err
+}
+
+// decode makes a Socket of a row, which may not be one that was asked for.
+func (d *dumper) decode(s *Socket, payload []byte) (ok bool, err error) {
+	if err := s.decode(d.protocol, payload, d.keepUnknown); err != nil {
+		return false, err
 	}
-	if !yield(d.socket, nil) {
-		d.stopped = true
-		return errStopped
+	if s.State, ok = d.filter.state(s.State, payload); !ok {
+		return false, nil
 	}
-	return nil
+	return d.filter.matches(s)
 }
 
 // tellsKeys reports whether the kernel may answer with the TCP-MD5 keys of
@@ -103,13 +115,11 @@ func (c *Client) dumpListenersApart(ctx context.Context, r *request, d *dumper, 
 	bare := full
 	bare.extension &^= infoExtension
 
-	sent, there := 0, 0
-	if err := c.ask(ctx, &full, func(payload []byte) error {
-		sent++
-		return d.row(payload, yield)
-	}); err != nil || d.stopped {
+	sent, err := c.dumpRows(ctx, &full, d, yield)
+	if err != nil || d.stopped {
 		return err
 	}
+	there := 0
 	if err := c.ask(ctx, &bare, func([]byte) error { there++; return nil }); err != nil {
 		return err
 	}
@@ -121,30 +131,28 @@ func (c *Client) dumpListenersApart(ctx context.Context, r *request, d *dumper, 
 	if others.states == 0 {
 		return nil
 	}
-	return c.ask(ctx, &others, func(payload []byte) error { return d.row(payload, yield) })
+	_, err = c.dumpRows(ctx, &others, d, yield)
+	return err
 }
 
 // dumpMissing yields the sockets that the request bare finds and the request full
 // does not. It asks for full's once more: to have remembered them the first time
 // would have cost every dump the memory.
 func (c *Client) dumpMissing(ctx context.Context, full, bare *request, d *dumper, yield func(Socket, error) bool) error {
+	var s Socket
 	seen := make(map[uint64]struct{})
 	if err := c.ask(ctx, full, func(payload []byte) error {
-		if err := d.socket.decode(d.protocol, payload, false); err != nil {
-			return err
-		}
-		seen[d.socket.Cookie] = struct{}{}
-		return nil
+		err := s.decode(d.protocol, payload, false)
+		seen[s.Cookie] = struct{}{}
+		return err
 	}); err != nil {
 		return err
 	}
-	return c.ask(ctx, bare, func(payload []byte) error {
-		if err := d.socket.decode(d.protocol, payload, d.keepUnknown); err != nil {
-			return err
+	_, err := c.dumpRows(ctx, bare, d, func(s Socket, _ error) bool {
+		if _, ok := seen[s.Cookie]; ok {
+			return true
 		}
-		if _, ok := seen[d.socket.Cookie]; ok {
-			return nil
-		}
-		return d.row(payload, yield)
+		return yield(s, nil)
 	})
+	return err
 }
