@@ -84,7 +84,7 @@ func expires(ms uint32) time.Duration {
 }
 
 // decodeAttrs decodes the attributes, and clears what an earlier row had and this
-// one has not.
+// one has not. It is one loop and one switch because a dump spends its time here.
 func (s *Socket) decodeAttrs(b []byte, keepUnknown bool) error {
 	old, attrs := s.Attrs, Attrs(0)
 	s.Attrs, s.Extra = 0, nil // the earlier row's Extra is somebody's now
@@ -95,7 +95,61 @@ func (s *Socket) decodeAttrs(b []byte, keepUnknown bool) error {
 		}
 		payload := b[uapi.SizeofNLAttr:n]
 		b = b[min(align4(n), len(b)):]
-		known, err := s.decodeAttr(typ, payload)
+		known, err := true, error(nil)
+		switch typ {
+		case uapi.InetDiagMemInfo:
+			err = s.MemInfo.decode(payload)
+		case uapi.InetDiagInfo:
+			known = s.decodeInfo(payload)
+		case uapi.InetDiagCong:
+			s.Congestion = congestionName(s.Congestion, payload)
+		case uapi.InetDiagTOS:
+			err = loadUint8(&s.TOS, "INET_DIAG_TOS", payload)
+		case uapi.InetDiagTClass:
+			err = loadUint8(&s.TrafficClass, "INET_DIAG_TCLASS", payload)
+		case uapi.InetDiagSKMemInfo:
+			err = s.SocketMemory.decode(payload)
+		case uapi.InetDiagShutdown:
+			err = loadUint8((*uint8)(&s.Shutdown), "INET_DIAG_SHUTDOWN", payload)
+		case uapi.InetDiagMark:
+			err = loadUint32(&s.Mark, "INET_DIAG_MARK", payload)
+		case uapi.InetDiagClassID:
+			err = loadUint32(&s.ClassID, "INET_DIAG_CLASS_ID", payload)
+		case uapi.InetDiagCgroupID:
+			err = loadUint64(&s.CgroupID, "INET_DIAG_CGROUP_ID", payload)
+		case uapi.InetDiagSockOpt:
+			err = s.Options.decode(payload, cpu.IsBigEndian)
+		case uapi.InetDiagSKV6Only:
+			var only uint8
+			err = loadUint8(&only, "INET_DIAG_SKV6ONLY", payload)
+			s.V6Only = only != 0
+		case uapi.InetDiagBBRInfo:
+			err = s.BBR.decode(payload)
+		case uapi.InetDiagProtocol:
+			// Of others, it is what the caller knows.
+			var protocol uint8
+			if err = loadUint8(&protocol, "INET_DIAG_PROTOCOL", payload); s.Protocol == Raw {
+				s.RawProtocol = protocol
+			}
+		// What follows is for few sockets, and costs each an Extra.
+		case uapi.InetDiagVegasInfo:
+			err = s.extra().Vegas.decode(payload)
+		case uapi.InetDiagDCTCPInfo:
+			err = s.extra().DCTCP.decode(payload)
+		case uapi.InetDiagULPInfo:
+			err = s.extra().ULP.decode(payload)
+		case uapi.InetDiagMD5Sig:
+			s.extra().MD5Keys, err = decodeMD5Keys(payload)
+		case uapi.InetDiagLocals:
+			s.sctp().Locals, err = decodeAddresses("INET_DIAG_LOCALS", payload)
+		case uapi.InetDiagPeers:
+			s.sctp().Peers, err = decodeAddresses("INET_DIAG_PEERS", payload)
+		case uapi.InetDiagSKBPFStorages:
+			s.extra().BPFStorages, err = decodeBPFStorages(payload)
+		case uapi.InetDiagPad:
+		default:
+			known = false
+		}
 		if err != nil {
 			return err
 		}
@@ -152,65 +206,6 @@ func eachAttr(b []byte, f func(typ uint16, payload []byte) error) error {
 }
 
 func align4(n int) int { return (n + 3) &^ 3 }
-
-// decodeAttr decodes an attribute, unless this library has no field for it.
-func (s *Socket) decodeAttr(typ uint16, b []byte) (known bool, err error) {
-	switch typ {
-	case uapi.InetDiagMemInfo:
-		err = s.MemInfo.decode(b)
-	case uapi.InetDiagInfo:
-		return s.decodeInfo(b), nil
-	case uapi.InetDiagCong:
-		s.Congestion = congestionName(s.Congestion, b)
-	case uapi.InetDiagTOS:
-		err = loadUint8(&s.TOS, "INET_DIAG_TOS", b)
-	case uapi.InetDiagTClass:
-		err = loadUint8(&s.TrafficClass, "INET_DIAG_TCLASS", b)
-	case uapi.InetDiagSKMemInfo:
-		err = s.SocketMemory.decode(b)
-	case uapi.InetDiagShutdown:
-		err = loadUint8((*uint8)(&s.Shutdown), "INET_DIAG_SHUTDOWN", b)
-	case uapi.InetDiagMark:
-		err = loadUint32(&s.Mark, "INET_DIAG_MARK", b)
-	case uapi.InetDiagClassID:
-		err = loadUint32(&s.ClassID, "INET_DIAG_CLASS_ID", b)
-	case uapi.InetDiagCgroupID:
-		err = loadUint64(&s.CgroupID, "INET_DIAG_CGROUP_ID", b)
-	case uapi.InetDiagSockOpt:
-		err = s.Options.decode(b, cpu.IsBigEndian)
-	case uapi.InetDiagSKV6Only:
-		var only uint8
-		err = loadUint8(&only, "INET_DIAG_SKV6ONLY", b)
-		s.V6Only = only != 0
-	case uapi.InetDiagBBRInfo:
-		err = s.BBR.decode(b)
-	case uapi.InetDiagProtocol:
-		// Of others, it is what the caller knows.
-		var protocol uint8
-		if err = loadUint8(&protocol, "INET_DIAG_PROTOCOL", b); s.Protocol == Raw {
-			s.RawProtocol = protocol
-		}
-	// What follows is for few sockets, and costs each an Extra.
-	case uapi.InetDiagVegasInfo:
-		err = s.extra().Vegas.decode(b)
-	case uapi.InetDiagDCTCPInfo:
-		err = s.extra().DCTCP.decode(b)
-	case uapi.InetDiagULPInfo:
-		err = s.extra().ULP.decode(b)
-	case uapi.InetDiagMD5Sig:
-		s.extra().MD5Keys, err = decodeMD5Keys(b)
-	case uapi.InetDiagLocals:
-		s.sctp().Locals, err = decodeAddresses("INET_DIAG_LOCALS", b)
-	case uapi.InetDiagPeers:
-		s.sctp().Peers, err = decodeAddresses("INET_DIAG_PEERS", b)
-	case uapi.InetDiagSKBPFStorages:
-		s.extra().BPFStorages, err = decodeBPFStorages(b)
-	case uapi.InetDiagPad:
-	default:
-		return false, nil
-	}
-	return true, err
-}
 
 // decodeInfo decodes what the protocol tells of itself. Those that do not are not
 // known to.
