@@ -3,11 +3,11 @@ package sockdiag
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"syscall"
 	"time"
 
 	"github.com/seed16c515c6/timewait/internal/uapi"
-	"github.com/seed16c515c6/timewait/tcpstate"
 )
 
 // transport is a NETLINK_SOCK_DIAG socket, or a test's fake of one.
@@ -18,9 +18,6 @@ type transport interface {
 	// the rest is lost; port is the sender's. Where there is none it waits, or
 	// returns ok false.
 	Receive(b []byte, wait bool) (n int, port uint32, ok bool, err error)
-	// Soon says that the next ones will be answered within some hundred
-	// microseconds, or not; see nlsock.
-	Soon(yes bool)
 	// SetReadDeadline and Close end a Receive that waits in another goroutine.
 	SetReadDeadline(t time.Time) error
 	Close() error
@@ -40,6 +37,7 @@ type conn struct {
 	buf       []byte // for a datagram; nil until the first
 	req       []byte // the request
 	seq       uint32
+	turned    time.Time // to the scheduler
 	primed    bool
 	spoilt    bool // a deadline was set
 	busy      bool // guarded by Client.mu
@@ -47,7 +45,6 @@ type conn struct {
 	// The request, and how far its answer has been read.
 	typ      uint16 // of the rows
 	single   bool
-	uniform  bool
 	datagram []byte // what is left of it
 	torn     bool   // the kernel has said that the dump is not consistent
 	ended    bool   // there is no more to read, so that another request can be made
@@ -76,9 +73,19 @@ func (e *truncatedError) Error() string {
 
 func (e *truncatedError) Is(target error) bool { return target == syscall.EMSGSIZE }
 
+// turn is how long a dump goes on before it visits the scheduler. Once a goroutine
+// has run for 10 milliseconds, Go's monitor thread takes its processor away in every
+// system call that lasts 20 microseconds, and the call ends by looking for another:
+// dumps with tcp_info took 4 % longer by that.
+const turn = 5 * time.Millisecond
+
 // receive reads the next datagram of the kernel. Anybody with CAP_NET_ADMIN in
 // the namespace can send to our port, so what is not from port 0 is not read.
 func (c *conn) receive(ctx context.Context) ([]byte, error) {
+	if now := time.Now(); now.Sub(c.turned) > turn {
+		runtime.Gosched()
+		c.turned = now
+	}
 	for {
 		n, port, ok, err := c.transport.Receive(c.buf, false)
 		if !ok && err == nil {
@@ -117,14 +124,13 @@ func (c *conn) wait(ctx context.Context) (n int, port uint32, err error) {
 func (c *conn) ask(r *request) error {
 	c.seq++
 	c.req = r.append(c.req[:0], c.seq)
-	return c.begin(r.typ, r.single(), r.uniform())
+	return c.begin(r.typ, r.single())
 }
 
 // begin sends what is in req.
-func (c *conn) begin(typ uint16, single, uniform bool) error {
-	c.typ, c.single, c.uniform = typ, single, uniform
+func (c *conn) begin(typ uint16, single bool) error {
+	c.typ, c.single = typ, single
 	c.datagram, c.ended, c.torn = nil, false, false
-	c.transport.Soon(false)
 	return c.transport.Send(c.req)
 }
 
@@ -136,9 +142,6 @@ func (c *conn) next(ctx context.Context) (payload []byte, ok bool, err error) {
 		if len(c.datagram) == 0 {
 			if c.datagram, err = c.receive(ctx); err != nil {
 				return nil, false, err
-			}
-			if c.uniform {
-				c.transport.Soon(soon(c.datagram))
 			}
 			continue
 		}
@@ -176,19 +179,6 @@ func (c *conn) next(ctx context.Context) (payload []byte, ok bool, err error) {
 	return nil, false, nil
 }
 
-// soon reports whether the kernel will make the batch behind b as fast as it made b,
-// some 200 microseconds: b is nearly full, and comes from the table of connections,
-// where a hash spreads the sockets evenly and nothing comes after. (The table of
-// bound sockets, for one, can be walked for milliseconds without a row.)
-func soon(b []byte) bool {
-	const state = uapi.SizeofNLMsgHdr + 1
-	if len(b) < minBuffer*3/4 || len(b) <= state {
-		return false
-	}
-	s := tcpstate.State(b[state]) // of the first row
-	return s != tcpstate.Listen && s != tcpstate.Closed
-}
-
 // prepare readies the conn for a request with a receive buffer of at least size
 // bytes.
 //
@@ -211,7 +201,7 @@ func (c *conn) prepare(ctx context.Context, size int) error {
 	c.seq++
 	putHeader(empty[:], uapi.SockDiagByFamily, uapi.NLMFRequest|uapi.NLMFAck, c.seq)
 	c.req = append(c.req[:0], empty[:]...)
-	err := c.begin(uapi.SockDiagByFamily, true, false)
+	err := c.begin(uapi.SockDiagByFamily, true)
 	if err == nil {
 		_, _, err = c.next(ctx)
 	}

@@ -60,7 +60,6 @@ type endlessKernel struct {
 	datagram []byte
 }
 
-func (k *endlessKernel) Soon(bool)                       {}
 func (k *endlessKernel) SetReadDeadline(time.Time) error { return nil }
 func (k *endlessKernel) Close() error                    { return nil }
 func (k *endlessKernel) Send(request []byte) error {

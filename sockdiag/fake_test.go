@@ -180,8 +180,6 @@ func (s *fakeSocket) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-func (s *fakeSocket) Soon(bool) {}
-
 func (s *fakeSocket) InterfaceIndex(string) (uint32, error) { return 0, syscall.ENODEV }
 
 // Join is answered with what the kernel announces.

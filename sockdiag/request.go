@@ -39,15 +39,6 @@ const noCookie = ^uint64(0)
 // NLMSG_ERROR that may say that all is well.
 func (r *request) single() bool { return r.flags&uapi.NLMFDump == 0 }
 
-// uniform reports whether rows take the kernel much the same time each: a dump of
-// what is most of TCP, without tcp_info, for which it takes each socket's lock and
-// may have to wait. (Before Linux 6.7 or so, it also waits for other dumps, which
-// may do that.)
-func (r *request) uniform() bool {
-	return !r.single() && r.protocol == TCP && r.extension&infoExtension == 0 && !r.storages && len(r.program) == 0 &&
-		r.states.Has(tcpstate.Established) && r.states.Has(tcpstate.TimeWait)
-}
-
 // append appends the message: a netlink header, then struct inet_diag_req or
 // inet_diag_req_v2, then attributes.
 //

@@ -26,7 +26,6 @@ type Conn struct {
 	send, recv func(fd uintptr) bool
 	out, in    []byte
 	wait       bool
-	soon       bool
 	n          int
 	from       unix.RawSockaddrNetlink
 	errno      syscall.Errno
@@ -87,12 +86,6 @@ func (c *Conn) sendFD(fd uintptr) bool {
 	}
 }
 
-// Soon says whether the Receives that follow will find the kernel ready to answer
-// within some hundred microseconds, without a lock to wait for. If so they spare the
-// scheduler two visits; if the caller is wrong, they stop the program for as long:
-// its garbage collector waits for them.
-func (c *Conn) Soon(yes bool) { c.soon = yes }
-
 // Receive reads one datagram into b. n is the datagram's length: where it
 // exceeds len(b) the rest is lost. port is the sender's, 0 for the kernel. Where
 // there is no datagram it waits for one, or returns ok false.
@@ -111,21 +104,11 @@ func (c *Conn) Receive(b []byte, wait bool) (n int, port uint32, ok bool, err er
 	return c.n, c.from.Pid, true, nil
 }
 
-// recvFD makes a system call that the scheduler knows of, unless it is a short one.
-// The kernel makes the next batch of rows inside it, and may take milliseconds to
-// find one, or wait for another process that holds the lock of a socket.
 func (c *Conn) recvFD(fd uintptr) bool {
 	for {
 		size := uint32(unix.SizeofSockaddrNetlink)
-		var n uintptr
-		var e syscall.Errno
-		if c.soon {
-			n, _, e = unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(c.in))), uintptr(len(c.in)),
-				unix.MSG_TRUNC, uintptr(unsafe.Pointer(&c.from)), uintptr(unsafe.Pointer(&size)))
-		} else {
-			n, _, e = unix.Syscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(c.in))), uintptr(len(c.in)),
-				unix.MSG_TRUNC, uintptr(unsafe.Pointer(&c.from)), uintptr(unsafe.Pointer(&size)))
-		}
+		n, _, e := unix.Syscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(c.in))), uintptr(len(c.in)),
+			unix.MSG_TRUNC, uintptr(unsafe.Pointer(&c.from)), uintptr(unsafe.Pointer(&size)))
 		c.n, c.errno = int(n), e
 		if e != unix.EINTR {
 			return e != unix.EAGAIN || !c.wait
