@@ -28,7 +28,6 @@ type reply struct {
 
 	client  *Client
 	ctx     context.Context
-	done    <-chan struct{}
 	request request // that is being answered
 	more    bool    // that of IPv6 is to come
 	size    int     // of the buffer
@@ -39,7 +38,7 @@ type reply struct {
 
 // reply asks the kernel when the first row is wanted. Call close, whatever happens.
 func (c *Client) reply(ctx context.Context, r *request) reply {
-	a := reply{client: c, ctx: ctx, done: ctx.Done(), request: *r, size: c.bufferSize}
+	a := reply{client: c, ctx: ctx, request: *r, size: c.bufferSize}
 	if r.protocol == Raw && r.family == 0 {
 		// Raw sockets of either family have a table each, and a request for both finds
 		// none.
@@ -71,10 +70,8 @@ func (r *reply) next() bool {
 
 // live says why no row may come any longer.
 func (r *reply) live() error {
-	select {
-	case <-r.done:
-		return r.ctx.Err()
-	default:
+	if err := r.ctx.Err(); err != nil { // cheaper than to look at Done
+		return err
 	}
 	if r.client.closed.Load() {
 		return net.ErrClosed

@@ -149,24 +149,24 @@ func (c *conn) next(ctx context.Context) (payload []byte, ok bool, err error) {
 		if m, c.datagram, err = nextMessage(c.datagram); err != nil {
 			return nil, false, err
 		}
-		if m.seq != c.seq {
+		if m.seq() != c.seq {
 			continue // the answer to something else
 		}
-		if m.flags&uapi.NLMFDumpIntr != 0 {
+		if m.flags()&uapi.NLMFDumpIntr != 0 {
 			c.torn = true
 		}
-		switch m.typ {
+		switch m.typ() {
 		case c.typ:
 			c.ended = c.single
-			return m.payload, true, nil
+			return m.payload(), true, nil
 		case uapi.NLMsgDone:
-			if err = kernelError("NLMSG_DONE", m.payload); err == nil && c.torn {
+			if err = kernelError("NLMSG_DONE", m.payload()); err == nil && c.torn {
 				err = ErrInterrupted
 			}
 			c.ended = err == nil
 		case uapi.NLMsgError:
 			// Zero acknowledges a request that asked for that.
-			err = kernelError("NLMSG_ERROR", m.payload)
+			err = kernelError("NLMSG_ERROR", m.payload())
 			_, errno := err.(syscall.Errno) // errors.As would cost an allocation
 			c.ended = c.single && (errno || err == nil)
 		case uapi.NLMsgOverrun:
@@ -211,27 +211,27 @@ func (c *conn) prepare(ctx context.Context, size int) error {
 	return err
 }
 
-// message is one netlink message of a datagram.
-type message struct {
-	typ, flags uint16
-	seq        uint32
-	payload    []byte
-}
+// message is one netlink message, whole: a struct nlmsghdr and what follows it.
+type message []byte
+
+func (m message) typ() uint16     { return ne.Uint16(m[4:]) }
+func (m message) flags() uint16   { return ne.Uint16(m[6:]) }
+func (m message) seq() uint32     { return ne.Uint32(m[8:]) }
+func (m message) payload() []byte { return m[uapi.SizeofNLMsgHdr:] }
 
 // nextMessage takes the first message off a datagram.
 func nextMessage(b []byte) (m message, rest []byte, err error) {
 	if len(b) < uapi.SizeofNLMsgHdr {
-		return m, nil, &DecodeError{What: "nlmsghdr", Len: len(b), Want: uapi.SizeofNLMsgHdr}
+		return nil, nil, &DecodeError{What: "nlmsghdr", Len: len(b), Want: uapi.SizeofNLMsgHdr}
 	}
 	size := ne.Uint32(b)
 	if size < uapi.SizeofNLMsgHdr {
-		return m, nil, &DecodeError{What: "nlmsg_len", Len: int(size), Want: uapi.SizeofNLMsgHdr}
+		return nil, nil, &DecodeError{What: "nlmsg_len", Len: int(size), Want: uapi.SizeofNLMsgHdr}
 	}
 	if uint64(size) > uint64(len(b)) {
-		return m, nil, &DecodeError{What: "netlink message", Len: len(b), Want: int(min(size, 1<<30))}
+		return nil, nil, &DecodeError{What: "netlink message", Len: len(b), Want: int(min(size, 1<<30))}
 	}
-	m = message{typ: ne.Uint16(b[4:]), flags: ne.Uint16(b[6:]), seq: ne.Uint32(b[8:]), payload: b[uapi.SizeofNLMsgHdr:size]}
-	return m, b[min(align4(int(size)), len(b)):], nil
+	return b[:size], b[min(align4(int(size)), len(b)):], nil
 }
 
 // kernelError is the errno in an NLMSG_DONE or NLMSG_ERROR: zero or negative.

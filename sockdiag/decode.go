@@ -87,7 +87,9 @@ func expires(ms uint32) time.Duration {
 // one has not. It is one loop and one switch because a dump spends its time here.
 func (s *Socket) decodeAttrs(b []byte, keepUnknown bool) error {
 	old, attrs := s.Attrs, Attrs(0)
-	s.Attrs, s.Extra = 0, nil // the earlier row's Extra is somebody's now
+	if s.Extra != nil {
+		s.Extra = nil // it is somebody's now
+	}
 	for len(b) > 0 {
 		n, typ := attrHeader(b)
 		if n == 0 {
@@ -162,8 +164,10 @@ func (s *Socket) decodeAttrs(b []byte, keepUnknown bool) error {
 			attrs |= 1 << typ
 		}
 	}
-	s.Attrs = attrs
-	s.clear(old &^ attrs)
+	if attrs != old { // see dumper.decode
+		s.Attrs = attrs
+		s.clear(old &^ attrs)
+	}
 	return nil
 }
 

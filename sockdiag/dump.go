@@ -86,8 +86,14 @@ func (d *dumper) decode(s *Socket, payload []byte) (ok bool, err error) {
 	if err := s.decode(d.protocol, payload, d.keepUnknown); err != nil {
 		return false, err
 	}
-	if s.State, ok = d.filter.state(s.State, payload); !ok {
+	state, ok := d.filter.state(s.State, payload)
+	if !ok {
 		return false, nil
+	}
+	if s.State != state {
+		// Not always: what has just been written is slow to copy, in larger pieces than
+		// it was written in.
+		s.State = state
 	}
 	return d.filter.matches(s)
 }

@@ -202,9 +202,9 @@ func (w *Watcher) next() (Notice, error) {
 				return Notice{}, err
 			}
 			w.rest = rest
-			if m.typ == uapi.SockDiagByFamily {
+			if m.typ() == uapi.SockDiagByFamily {
 				n := Notice{Kind: SocketClosed}
-				return n, n.Socket.decodeEvent(m.payload)
+				return n, n.Socket.decodeEvent(m.payload())
 			}
 			continue
 		}
