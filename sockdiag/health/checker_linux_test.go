@@ -1,0 +1,35 @@
+package health_test
+
+import (
+	"testing"
+
+	"github.com/seed16c515c6/timewait/sockdiag"
+	"github.com/seed16c515c6/timewait/sockdiag/health"
+)
+
+// What happens between two looks is known to the second, and to those that follow
+// within ten seconds.
+func TestCheckerRemembers(t *testing.T) {
+	in(t, func(s *scene) {
+		s.set("ipv4/tcp_tw_reuse", "0")
+		s.set("ipv4/tcp_max_tw_buckets", "100")
+		l := s.listen(server, 100)
+		c, err := sockdiag.Dial(nil)
+		s.must("dial", err)
+		defer c.Close()
+		checker := health.NewChecker(c, health.Options{MaxAge: 1})
+		look := func() []health.Finding {
+			t.Helper()
+			r, err := checker.Check(t.Context())
+			s.must("check", err)
+			checkFindings(t, r.Findings)
+			return r.Findings
+		}
+		want(t, look(), health.BucketOverflow, health.OK)
+		s.set("ipv4/tcp_max_tw_buckets", "0")
+		s.timeWaits(l, 2)
+		s.set("ipv4/tcp_max_tw_buckets", "100")
+		want(t, look(), health.BucketOverflow, health.Critical, "2 connections")
+		want(t, look(), health.BucketOverflow, health.Critical, "2 connections")
+	})
+}
