@@ -130,9 +130,9 @@ func pause(ctx context.Context, wait time.Duration, stderr io.Writer) error {
 	defer tick.Stop()
 	_, show := terminal(stderr)
 	deadline := time.Now().Add(wait)
-	for {
+	for left := wait; ; left = time.Until(deadline) {
 		if show {
-			fmt.Fprintf(stderr, "\rlooking again in %.0f s ", time.Until(deadline).Seconds())
+			fmt.Fprintf(stderr, "\rlooking again in %.0f s ", left.Seconds())
 		}
 		select {
 		case <-tick.C:

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -44,142 +47,250 @@ func TestNothing(t *testing.T) {
 	})
 }
 
-// Twenty TIME_WAITs to a destination that has 30 ports, and connections to another.
-// How many connects succeed, connect() says.
+// output is what -json prints.
+type output struct {
+	Range                   string
+	Reserved, Bound, Usable int
+	Destinations            []destination
+}
+
+type destination struct {
+	From                           netip.Addr
+	To                             netip.AddrPort
+	Used, Reusable, Free, Headroom int
+	TimeWait                       int      `json:"time_wait"`
+	FinWait2                       int      `json:"fin_wait2"`
+	Closed                         float64  `json:"closed_per_second"`
+	Limit                          float64  `json:"limit_per_second"`
+	RunsOut                        *float64 `json:"runs_out_in_seconds"`
+	Missed                         int      `json:"not_counted_at_most"`
+}
+
+func asJSON(t *testing.T) (r output) {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(clitest.Output(t, run, "-json")))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&r); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Twenty TIME_WAITs to a destination that has 40 ports, and one connection to
+// another. How many connects succeed, connect() says.
 func TestPorts(t *testing.T) {
 	nstest.RequireNamespace(t)
 	nstest.NewNamespace(t).Do(func() {
 		set(t, "tcp_tw_reuse", "0")
+		set(t, "tcp_rfc1337", "1") // a RST that is late ends no TIME_WAIT
 		set(t, "ip_local_port_range", "40000 40039")
-		made := nstest.TimeWait(t, nstest.IPv4, 20) // its listener was on one of the ports, and is gone
-		to := made[0].Remote
-		client, server := nstest.Pair(t, nstest.IPv4)
-		peer, err := unix.Getpeername(client)
-		if err != nil {
-			t.Fatal(err)
+		to, other := netip.MustParseAddrPort("127.0.0.1:5432"), netip.MustParseAddrPort("127.0.0.1:5433")
+		l := listen(t, to)
+		pair(t, listen(t, other), other)
+		begin := time.Now()
+		for range 20 {
+			closeBoth(t, l, to)
 		}
-		other := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(peer.(*unix.SockaddrInet4).Port))
+		end := time.Now()
+		r := asJSON(t)
+		if r.Usable != 40 || r.Range != "40000-40039" || r.Bound != 0 || r.Reserved != 0 || len(r.Destinations) != 2 {
+			t.Fatalf("%+v", r)
+		}
+		first, second := r.Destinations[0], r.Destinations[1]
+		want := destination{From: to.Addr(), To: to, Used: 20, TimeWait: 20, Free: 20, Headroom: 20, Limit: 40. / 60, Closed: first.Closed, RunsOut: first.RunsOut}
+		if first != want {
+			t.Errorf("%+v, want %+v", first, want)
+		}
+		if second != (destination{From: other.Addr(), To: other, Used: 1, Free: 39, Headroom: 39, Limit: 40. / 60}) {
+			t.Errorf("%+v", second)
+		}
+		// The rate is that of ten seconds, and of the twenty ports left.
+		if time.Since(begin) < 9*time.Second && first.Closed != 2 || time.Since(end) < 9*time.Second && first.Closed < 0.1 || first.Closed > 2 {
+			t.Errorf("%v closed a second", first.Closed)
+		}
+		if first.Closed == 2 && (first.RunsOut == nil || *first.RunsOut != 10) {
+			t.Errorf("%+v", first)
+		}
 
-		var r struct {
-			Range                   string
-			Reserved, Bound, Usable int
-			Destinations            []struct {
-				From                           netip.Addr
-				To                             netip.AddrPort
-				Used, Reusable, Free, Headroom int
-				TimeWait                       int      `json:"time_wait"`
-				FinWait2                       int      `json:"fin_wait2"`
-				Closed                         float64  `json:"closed_per_second"`
-				Limit                          float64  `json:"limit_per_second"`
-				RunsOut                        *float64 `json:"runs_out_in_seconds"`
-				Missed                         int      `json:"not_counted_at_most"`
+		// As text it says the same. The rate may change in between; within ten seconds it
+		// is zero and stays.
+		var lines []string
+		for again := asJSON(t); ; r, again = again, asJSON(t) {
+			lines = text(t)
+			if last := asJSON(t); reflect.DeepEqual(r, last) && reflect.DeepEqual(again, last) {
+				break
 			}
 		}
-		d := json.NewDecoder(strings.NewReader(clitest.Output(t, run, "-json")))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&r); err != nil {
-			t.Fatal(err)
+		first = r.Destinations[0]
+		when, last := "-", "None of them runs out, if it goes on so."
+		if first.RunsOut != nil {
+			when = fmt.Sprintf("in %v", time.Duration(*first.RunsOut)*time.Second)
+			last = fmt.Sprintf("%v runs out first, %s. doctor says what to do.", to, when)
 		}
-		first := r.Destinations[0]
-		if r.Usable != 40 || first.To != to || first.TimeWait != 20 || first.Used != 20 || first.Free != 20 || first.Headroom != 20 || first.Closed != 2 || first.RunsOut == nil {
-			t.Errorf("%+v", r)
-		} else if *first.RunsOut != 10 { // 20 are left, at 2 a second
-			t.Errorf("runs out in %v", *first.RunsOut)
-		}
-		second := r.Destinations[1]
-		if second.To != other && second.From != netip.MustParseAddr("127.0.0.1") {
-			t.Errorf("%+v, want %v", second, other)
-		}
-
-		lines := text(t)
 		for _, want := range []string{
 			"40 local ports to connect from: 40000-40039",
 			"used TIME_WAIT reusable free headroom closed/s limit/s runs out from to",
-			fmt.Sprintf("20 20 0 20 20 2 1 in 10s 127.0.0.1 %v", to),
-			fmt.Sprintf("%v runs out first, in 10s. doctor says what to do.", to),
+			fmt.Sprintf("20 20 0 20 20 %.0f 1 %s 127.0.0.1 %v", first.Closed, when, to),
+			fmt.Sprintf("1 0 0 39 39 0 1 - 127.0.0.1 %v", other),
+			last,
 		} {
-			found := false
-			for _, line := range lines {
-				found = found || line == want
-			}
-			if !found {
+			if !slices.Contains(lines, want) {
 				t.Errorf("no %q in\n%s", want, strings.Join(lines, "\n"))
 			}
 		}
-		if lines := text(t, "-n", "1"); !strings.Contains(strings.Join(lines, "\n"), "more (-n)") {
+		if lines := text(t, "-n", "1"); !strings.Contains(strings.Join(lines, "\n"), "1 more (-n)") {
 			t.Errorf("%q", lines)
 		}
 
-		// The proof: a listener there again, and connect() until it fails. (A listener
-		// on a port of the range takes that port.)
-		nstest.Abort(t, client)
-		nstest.Abort(t, server) // its port was bound, which a dump does not tell
-		l := listen(t, to)
-		defer unix.Close(l)
-		want := headroom(t, to)
-		if want != 19 {
-			t.Errorf("headroom %d with a listener in the range, want 19", want)
-		}
+		// The proof: connect() until it fails.
 		got := 0
 		for {
-			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer unix.Close(fd)
-			if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}); errors.Is(err, unix.EADDRNOTAVAIL) {
+			_, err := connect(t, to)
+			if errors.Is(err, unix.EADDRNOTAVAIL) {
 				break
-			} else if err != nil {
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 			got++
 		}
-		if got != want {
-			t.Errorf("%d connects succeed, the headroom was %d", got, want)
+		if got != 20 {
+			t.Errorf("%d connects succeed, the headroom was 20", got)
 		}
-		if lines := text(t); !strings.Contains(strings.Join(lines, "\n"), fmt.Sprintf("%v runs out first, now.", to)) {
+		if lines := text(t); !slices.Contains(lines, fmt.Sprintf("%v runs out first, now. doctor says what to do.", to)) {
 			t.Errorf("%q", lines)
 		}
 	})
 }
 
-func listen(t *testing.T, at netip.AddrPort) int {
+// A listener on a port of the range takes that port from connections.
+func TestBound(t *testing.T) {
+	nstest.RequireNamespace(t)
+	nstest.NewNamespace(t).Do(func() {
+		set(t, "ip_local_port_range", "40000 40039")
+		listen(t, netip.MustParseAddrPort("127.0.0.9:40007"))
+		to := netip.MustParseAddrPort("127.0.0.1:5432")
+		pair(t, listen(t, to), to)
+		r := asJSON(t)
+		if r.Usable != 39 || r.Bound != 1 || len(r.Destinations) != 1 || r.Destinations[0].To != to || r.Destinations[0].Headroom != 38 {
+			t.Errorf("%+v", r)
+		}
+		if lines := text(t); lines[0] != "39 local ports to connect from: 40000-40039, 1 of them bound" {
+			t.Errorf("%q", lines)
+		}
+	})
+}
+
+// socket makes one that is reset when the test ends, if it is not closed before.
+func socket(t *testing.T) *int {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err == nil {
-		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-	}
-	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()})
-	}
-	if err == nil {
-		err = unix.Listen(fd, 100)
-	}
 	if err != nil {
+		t.Fatal(err)
+	}
+	return keep(t, fd)
+}
+
+func keep(t *testing.T, fd int) *int {
+	t.Cleanup(func() {
+		if fd >= 0 {
+			_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+			_ = unix.Close(fd)
+		}
+	})
+	return &fd
+}
+
+func sockaddr(a netip.AddrPort) *unix.SockaddrInet4 {
+	return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+}
+
+func listen(t *testing.T, at netip.AddrPort) *int {
+	t.Helper()
+	fd := socket(t)
+	if err := unix.Bind(*fd, sockaddr(at)); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(*fd, 100); err != nil {
 		t.Fatal(err)
 	}
 	return fd
 }
 
-// headroom is what the program says about a destination.
-func headroom(t *testing.T, to netip.AddrPort) int {
+func connect(t *testing.T, to netip.AddrPort) (*int, error) {
 	t.Helper()
-	var r struct {
-		Destinations []struct {
-			To       netip.AddrPort
-			Headroom int
+	fd := socket(t)
+	for {
+		switch err := unix.Connect(*fd, sockaddr(to)); {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EISCONN): // after EINTR
+			return fd, nil
+		default:
+			return fd, err
 		}
 	}
-	if err := json.Unmarshal([]byte(clitest.Output(t, run, "-json")), &r); err != nil {
+}
+
+// pair makes a connection to the listener.
+func pair(t *testing.T, listener *int, to netip.AddrPort) (client, server *int) {
+	t.Helper()
+	client, err := connect(t, to)
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range r.Destinations {
-		if d.To == to {
-			return d.Headroom
+	for {
+		fd, _, err := unix.Accept4(*listener, unix.SOCK_CLOEXEC)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return client, keep(t, fd)
+	}
+}
+
+// closeBoth makes a connection and ends it: of the client's end TIME_WAIT is left, and
+// nothing of the other.
+func closeBoth(t *testing.T, listener *int, to netip.AddrPort) {
+	t.Helper()
+	client, server := pair(t, listener, to)
+	const established, closeWait, closed = 1, 8, 7
+	await(t, *client, established)
+	shut(t, *client)
+	await(t, *server, closeWait)
+	shut(t, *server)
+	for _, fd := range []*int{client, server} {
+		await(t, *fd, closed)
+		if err := unix.Close(*fd); err != nil {
+			t.Fatal(err)
+		}
+		*fd = -1
+	}
+}
+
+func shut(t *testing.T, fd int) {
+	t.Helper()
+	if err := unix.Shutdown(fd, unix.SHUT_WR); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// await waits for a state, by the kernel's number.
+func await(t *testing.T, fd int, state uint8) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.State == state {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("state %d, want %d", info.State, state)
 		}
 	}
-	t.Fatalf("%v is not among %+v", to, r)
-	return 0
 }
 
 func TestWaitAndNetNS(t *testing.T) {

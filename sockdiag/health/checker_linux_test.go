@@ -2,6 +2,7 @@ package health_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/seed16c515c6/timewait/sockdiag"
 	"github.com/seed16c515c6/timewait/sockdiag/health"
@@ -18,11 +19,16 @@ func TestCheckerRemembers(t *testing.T) {
 		s.must("dial", err)
 		defer c.Close()
 		checker := health.NewChecker(c, health.Options{MaxAge: 1})
+		var first, last time.Time
 		look := func() []health.Finding {
 			t.Helper()
 			r, err := checker.Check(t.Context())
 			s.must("check", err)
 			checkFindings(t, r.Findings)
+			if first.IsZero() {
+				first = r.Time
+			}
+			last = r.Time
 			return r.Findings
 		}
 		want(t, look(), health.BucketOverflow, health.OK)
@@ -30,6 +36,10 @@ func TestCheckerRemembers(t *testing.T) {
 		s.timeWaits(l, 2)
 		s.set("ipv4/tcp_max_tw_buckets", "100")
 		want(t, look(), health.BucketOverflow, health.Critical, "2 connections")
-		want(t, look(), health.BucketOverflow, health.Critical, "2 connections")
+		late := last.Sub(first) >= 10*time.Second // a very slow machine: this is the next one's past
+		again := look()
+		if !late {
+			want(t, again, health.BucketOverflow, health.Critical, "2 connections")
+		}
 	})
 }

@@ -170,38 +170,67 @@ func TestReuseIneffectiveFinWait2(t *testing.T) {
 	})
 }
 
-// Sixty closes in a few seconds, of two hundred ports: the rate is the trouble, and
-// when the ports will be used up can be told, with one Snapshot and with two.
+// Twenty-five closes in a few seconds, of a hundred ports: the rate is the trouble,
+// and when the ports will be used up can be told, with one Snapshot and with two.
 func TestClosingRate(t *testing.T) {
 	in(t, func(s *scene) {
-		s.set("ipv4/ip_local_port_range", "20000 20199")
+		s.set("ipv4/ip_local_port_range", "20000 20099")
 		s.set("ipv4/tcp_tw_reuse", "0")
 		l := s.listen(server, 100)
-		s.timeWaits(l, 5)
+		var begin, end []time.Time // of each close
+		closes := func(n int) {
+			for range n {
+				begin = append(begin, time.Now())
+				s.timeWaits(l, 1)
+				end = append(end, time.Now())
+			}
+		}
+		closes(5)
 		before := s.take(health.Options{})
 		start := time.Now()
-		s.timeWaits(l, 55)
+		closes(20)
 		time.Sleep(max(0, 1100*time.Millisecond-time.Since(start)))
 		now := s.take(health.Options{})
-		if now.Time.Sub(before.Time) > 9*time.Second {
-			nstest.Skip(t, "60 connections in less than 10 seconds")
-		}
-		all := s.findings(nil, now, health.Thresholds{})
-		f := want(t, all, health.ClosingRate, health.Warning, "6.0/s", "3.3/s", "127.0.0.1:9000")
-		shows(t, f, "connects fail in", "24 s") // 60 + 6 a second reach 200
-		want(t, all, health.PortExhaustion, health.OK)
-		want(t, all, health.ReuseOff, health.Warning, "tcp_tw_reuse=0")
 
-		perSecond := 55 / now.Time.Sub(before.Time).Seconds()
-		all = s.findings(before, now, health.Thresholds{})
-		f = want(t, all, health.ClosingRate, health.Warning)
-		got := strings.TrimSuffix(evidenceOf(f, "closed per second"), "/s")
-		if n, err := strconv.ParseFloat(got, 64); err != nil || n < perSecond-1 || n > perSecond+1 {
-			t.Errorf("closed per second %q, want %.1f", got, perSecond)
+		// How many of them were in the last ten seconds depends on the machine; the
+		// kernel's clock may lag.
+		least, most := 0, 0
+		for i := range begin {
+			if now.Time.Add(now.Took).Sub(begin[i]) < 9*time.Second {
+				least++
+			}
+			if now.Time.Sub(end[i]) < 11*time.Second {
+				most++
+			}
 		}
+		const tooFast = 0.7 * 100 / 60
+		// rated checks the Findings, of connections that were closed at a rate between
+		// these.
+		rated := func(all []health.Finding, least, most float64) {
+			t.Helper()
+			want(t, all, health.PortExhaustion, health.OK)
+			switch {
+			case most <= tooFast:
+				want(t, all, health.ClosingRate, health.OK)
+				want(t, all, health.ReuseOff, health.OK)
+			case least > tooFast:
+				f := want(t, all, health.ClosingRate, health.Warning, "1.7/s is the most that lasts", "127.0.0.1:9000", "connects fail in about ")
+				text := strings.TrimSuffix(evidenceOf(f, "closed per second"), "/s")
+				if n, err := strconv.ParseFloat(text, 64); err != nil || n < least-0.5 || n > most+0.5 || !strings.HasPrefix(f.Summary, text+"/s connections to ") {
+					t.Errorf("closed per second %q, want %.1f to %.1f: %s", text, least, most, f.Summary)
+				}
+				if least == 2.5 && most == 2.5 {
+					shows(t, f, "connects fail in", "30 s") // 25 + 2.5 a second reach 100
+				}
+				want(t, all, health.ReuseOff, health.Warning, "tcp_tw_reuse=0")
+			}
+		}
+		rated(s.findings(nil, now, health.Thresholds{}), float64(least)/10, float64(most)/10)
+		perSecond := 20 / now.Time.Sub(before.Time).Seconds()
+		rated(s.findings(before, now, health.Thresholds{}), perSecond, perSecond)
 
 		s.set("ipv4/ip_local_port_range", "20000 40000")
-		all = s.findings(before, s.take(health.Options{}), health.Thresholds{})
+		all := s.findings(before, s.take(health.Options{}), health.Thresholds{})
 		want(t, all, health.ClosingRate, health.OK)
 		want(t, all, health.ReuseOff, health.OK)
 	})
