@@ -132,6 +132,47 @@ func TestConstructed(t *testing.T) {
 	}
 }
 
+// What connection tracking dropped, by its counters.
+func TestConntrackDrops(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		count       string
+		drop, early int64 // more than before
+		severity    health.Severity
+		words       []string
+	}{
+		{"none", "10", 0, 0, health.OK, nil},
+		{"entries were given up", "10", 0, 7, health.Critical, []string{"was full in 10 s", "0 packets", "7 entries"}},
+		{"packets were dropped", "80000", 5, 0, health.Critical, []string{"was full in 10 s", "5 packets", "it has 80000, and room for 100000"}},
+		{"packets were dropped, and there is room", "10", 5, 0, health.Warning, []string{"dropped 5 packets in 10 s", "10 entries now"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			settings := []string{"netfilter/nf_conntrack_count", tt.count, "netfilter/nf_conntrack_max", "100000"}
+			counted := func(at time.Duration, drop, early int64) *health.Snapshot {
+				net := procNet("TW 1", "ActiveOpens 0", quiet)
+				net["stat/nf_conntrack"] = file(fmt.Sprintf("entries drop early_drop\n%x %x 0\n%x 1 %x\n", 7, drop, 7, early))
+				s, err := health.Take(t.Context(), recording(), health.Options{ProcSys: procSys(settings...), ProcNet: net})
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Time = time.Date(2026, 7, 1, 3, 0, 0, 0, time.UTC).Add(at)
+				return s
+			}
+			before, now := counted(0, 100, 200), counted(10*time.Second, 100+tt.drop, 200+tt.early)
+			all := health.Diagnose(before, now, health.Thresholds{})
+			checkFindings(t, all)
+			f := want(t, all, health.ConntrackPressure, tt.severity, tt.words...)
+			if tt.severity != health.OK {
+				shows(t, f, "nf_conntrack.drop", fmt.Sprintf("+%d in 10 s", tt.drop))
+				shows(t, f, "nf_conntrack.early_drop", fmt.Sprintf("+%d in 10 s", tt.early))
+			}
+			if tt.count == "10" {
+				want(t, health.Diagnose(nil, now, health.Thresholds{}), health.ConntrackPressure, health.OK)
+			}
+		})
+	}
+}
+
 // 28,000 TIME_WAITs to one destination, evenly over the last minute: what is left,
 // and until when, with the default settings of a host. That it is elsewhere, and so
 // tcp_tw_reuse=2 does not help.

@@ -88,24 +88,32 @@ func conntrackPressure(l *look) []Finding {
 		return nil
 	}
 	share := float64(count.Value) / float64(limit.Value)
-	if share <= l.t.ConntrackWarning {
+	dropped, _ := l.delta("nf_conntrack.drop")
+	early, _ := l.delta("nf_conntrack.early_drop")
+	f := Finding{ID: ConntrackPressure, Severity: Critical}
+	switch {
+	case early > 0 || dropped > 0 && share > l.t.ConntrackWarning:
+		f.Summary = fmt.Sprintf("connection tracking was full%s: %d packets were dropped, and %d entries given up for others; it has %d, and room for %d", l.during(), dropped, early, count.Value, limit.Value)
+	case share > l.t.ConntrackCritical:
+		f.Summary = fmt.Sprintf("connection tracking has %d entries, and room for %d", count.Value, limit.Value)
+	case share > l.t.ConntrackWarning:
+		f.Severity = Warning
+		f.Summary = fmt.Sprintf("connection tracking has %d entries, and room for %d", count.Value, limit.Value)
+	case dropped > 0: // it was full for a moment, or two packets of a connection clashed
+		f.Severity = Warning
+		f.Summary = fmt.Sprintf("connection tracking dropped %d packets%s; it has %d entries now, and room for %d", dropped, l.during(), count.Value, limit.Value)
+	default:
 		return nil
 	}
-	f := Finding{
-		ID: ConntrackPressure, Severity: Warning,
-		Summary:  fmt.Sprintf("connection tracking has %d entries, and room for %d", count.Value, limit.Value),
-		Evidence: evidence("net.netfilter.nf_conntrack_count", count.Value, "net.netfilter.nf_conntrack_max", limit.Value),
-		Why:      "When the table is full the kernel drops the first packet of every new connection (\"nf_conntrack: table full, dropping packet\"). It keeps a connection in TIME_WAIT for 120 seconds, twice as long as the socket, and an established one for 5 days after its last packet.",
-		Remedies: []Remedy{
-			setTo("Raise the limit (in the initial network namespace; 1 MiB for about 3000), and nf_conntrack_buckets with it.", "net.netfilter.nf_conntrack_max", 2*limit.Value, limit.Value),
-			{Do: "Do not track what needs no tracking (NOTRACK in the raw table), such as connections to a service of this host."},
-		},
+	f.Evidence = l.counterEvidence(evidence("net.netfilter.nf_conntrack_count", count.Value, "net.netfilter.nf_conntrack_max", limit.Value),
+		"nf_conntrack.drop", "nf_conntrack.early_drop", "nf_conntrack.insert_failed")
+	f.Why = "When the table is full the kernel drops the first packet of every new connection (\"nf_conntrack: table full, dropping packet\"). It keeps a connection in TIME_WAIT for 120 seconds, twice as long as the socket, and an established one for 5 days after its last packet."
+	f.Remedies = []Remedy{
+		setTo("Raise the limit (in the initial network namespace; 1 MiB for about 3000), and nf_conntrack_buckets with it.", "net.netfilter.nf_conntrack_max", 2*limit.Value, limit.Value),
+		{Do: "Do not track what needs no tracking (NOTRACK in the raw table), such as connections to a service of this host."},
 	}
 	if t := l.now.Settings.ConntrackTimeWait; t.Known && t.Value > time.Minute {
 		f.Remedies = append(f.Remedies, setTo("Forget TIME_WAITs as soon as the socket does. Not sooner.", "net.netfilter.nf_conntrack_tcp_timeout_time_wait", 60, t.Value))
-	}
-	if share > l.t.ConntrackCritical {
-		f.Severity = Critical
 	}
 	return []Finding{f}
 }

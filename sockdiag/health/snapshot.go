@@ -59,8 +59,8 @@ type Snapshot struct {
 	Settings Settings
 
 	// Counters are the kernel's, by their names in /proc/net: "TcpExt.TCPTimeWaitOverflow",
-	// "Tcp.ActiveOpens", "sockstat.TCP.orphan". One that is not here this kernel
-	// does not have.
+	// "Tcp.ActiveOpens", "sockstat.TCP.orphan", and "nf_conntrack.drop" of stat/nf_conntrack.
+	// One that is not here this kernel does not have.
 	Counters map[string]int64
 
 	// Holders are the processes that have an inode of this Snapshot open, where

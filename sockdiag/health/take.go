@@ -150,7 +150,7 @@ func (s *Snapshot) readProc(c Source, opts *Options) error {
 	return s.readNet(r, err)
 }
 
-var counterFiles = [...]procnet.File{procnet.Netstat, procnet.SNMP, procnet.Sockstat, procnet.Sockstat6}
+var counterFiles = [...]procnet.File{procnet.Netstat, procnet.SNMP, procnet.Sockstat, procnet.Sockstat6, procnet.Conntrack}
 
 func (s *Snapshot) readSys(fsys fs.FS) {
 	var gaps []string
@@ -184,7 +184,7 @@ func (s *Snapshot) readNet(r *procnet.Reader, err error) error {
 }
 
 func tcpCounter(name string) bool {
-	for _, prefix := range [...]string{"Tcp.", "TcpExt.", "sockstat.TCP.", "sockstat6.TCP6."} {
+	for _, prefix := range [...]string{"Tcp.", "TcpExt.", "sockstat.TCP.", "sockstat6.TCP6.", "nf_conntrack."} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}

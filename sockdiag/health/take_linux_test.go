@@ -78,6 +78,10 @@ func TestTake(t *testing.T) {
 				if n, ok := took.Counter("Tcp.ActiveOpens"); !ok || n < 1 {
 					t.Errorf("ActiveOpens %d, %v", n, ok)
 				}
+				_, err := os.Stat("/proc/thread-self/net/stat/nf_conntrack") // not without the module
+				if _, ok := took.Counter("nf_conntrack.drop"); ok != (err == nil) {
+					t.Errorf("nf_conntrack.drop is there: %v, its file: %v", ok, err)
+				}
 				if len(took.Gaps) > 0 {
 					t.Errorf("gaps %q", took.Gaps)
 				}
