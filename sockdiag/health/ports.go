@@ -98,7 +98,7 @@ func (s *Snapshot) destinations(flows []flow, most int) []Destination {
 }
 
 func (k flowKey) withoutDevice() flowKey {
-	clear(k[32:36])
+	k[4] &= 1<<16 - 1
 	return k
 }
 

@@ -1,8 +1,8 @@
 package health
 
 import (
-	"bytes"
-	"hash/maphash"
+	"math/bits"
+	"math/rand/v2"
 	"slices"
 )
 
@@ -18,15 +18,16 @@ import (
 // A median comes off at least half of the table, so n rows cannot make that sum
 // larger than 2n/len: a key with more rows is in the table for certain.
 type summary struct {
-	seed  maphash.Seed
+	seed  [6]uint64
 	slots []uint32 // hash table, open addressing: 1 + index into flows, 0 is free
 	flows []flow
 	lost  uint32 // the sum of the medians
 }
 
-// flowKey is the local address, the remote address, the index of the device and
-// the remote port. IPv4 is as IPv4-mapped.
-type flowKey [40]byte
+// flowKey is the local address and the remote address in two words each, the high
+// one first, and the index of the device above the remote port. IPv4 is as
+// IPv4-mapped.
+type flowKey [5]uint64
 
 // flow is what is counted of the connections with one flowKey.
 type flow struct {
@@ -39,18 +40,31 @@ type flow struct {
 
 // newSummary makes a table for so many keys, a power of two.
 func newSummary(size int) *summary {
-	return &summary{seed: maphash.MakeSeed(), slots: make([]uint32, 2*size), flows: make([]flow, 0, size)}
+	m := &summary{slots: make([]uint32, 2*size), flows: make([]flow, 0, size)}
+	for i := range m.seed {
+		m.seed[i] = rand.Uint64()
+	}
+	return m
+}
+
+// hash mixes the words by multiplication. Who chooses addresses does not know the
+// seed, and so not which keys collide.
+func (m *summary) hash(k *flowKey) uint32 {
+	a, b := bits.Mul64(k[0]^m.seed[0], k[1]^m.seed[1])
+	c, d := bits.Mul64(k[2]^m.seed[2], k[3]^m.seed[3])
+	e, f := bits.Mul64(k[4]^m.seed[4], a^b^bits.RotateLeft64(c^d, 32)^m.seed[5])
+	return uint32((e ^ f) >> 16)
 }
 
 // at returns the flow of a key, which is one row more. It is valid until the next
 // call.
 func (m *summary) at(key *flowKey) *flow {
-	h := uint32(maphash.Bytes(m.seed, key[:]))
+	h := m.hash(key)
 	mask := uint32(len(m.slots) - 1)
 	i := h & mask
 	for m.slots[i] != 0 {
 		f := &m.flows[m.slots[i]-1]
-		if f.hash == h && bytes.Equal(f.key[:], key[:]) {
+		if f.hash == h && f.key == *key {
 			f.weight++
 			return f
 		}

@@ -1,7 +1,6 @@
 package health
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"testing"
 )
@@ -37,8 +36,7 @@ func TestSummary(t *testing.T) {
 			truth := map[flowKey]uint32{}
 			const rows = 10000
 			for i := range rows {
-				var key flowKey
-				copy(key[:], fmt.Sprint(next(r, i)))
+				key := flowKey{1: 7, 3: uint64(next(r, i)), 4: 443}
 				truth[key]++
 				m.at(&key).used++
 			}
@@ -54,13 +52,13 @@ func TestSummary(t *testing.T) {
 			seen := map[flowKey]bool{}
 			for _, f := range m.flows {
 				if want := truth[f.key]; seen[f.key] || f.used > want || f.used+f.missed < want || f.missed > m.lost {
-					t.Errorf("%s: %d and up to %d missed (of %d), truly %d; twice: %v", f.key[:8], f.used, f.missed, m.lost, want, seen[f.key])
+					t.Errorf("%v: %d and up to %d missed (of %d), truly %d; twice: %v", f.key, f.used, f.missed, m.lost, want, seen[f.key])
 				}
 				seen[f.key] = true
 			}
 			for key, n := range truth {
 				if n > m.lost && !seen[key] {
-					t.Errorf("%s has %d rows and is missing; %d may be", key[:8], n, m.lost)
+					t.Errorf("%v has %d rows and is missing; %d may be", key, n, m.lost)
 				}
 			}
 		})
@@ -73,10 +71,33 @@ func TestSummaryAllocs(t *testing.T) {
 	i := 0
 	if n := testing.AllocsPerRun(1000, func() {
 		var key flowKey
-		key[0], key[1] = byte(i), byte(i>>8)
+		key[0] = uint64(i)
 		m.at(&key)
 		i++
 	}); n != 0 {
 		t.Errorf("%v allocations a row", n)
+	}
+}
+
+// Keys that differ in one word, by little, are spread over the table as by chance:
+// as in the neighbours of an address.
+func TestSummaryHash(t *testing.T) {
+	const n = 4096
+	for word := range len(flowKey{}) {
+		for _, shift := range []int{0, 8, 16, 24, 32, 48} {
+			m := newSummary(n)
+			var load [n]int
+			most := 0
+			for i := range n {
+				var key flowKey
+				key[word] = uint64(i) << shift
+				slot := m.hash(&key) % n
+				load[slot]++
+				most = max(most, load[slot])
+			}
+			if most > 24 { // by chance it is 7 or so
+				t.Errorf("word %d, shifted by %d: %d of %d in one slot", word, shift, most, n)
+			}
+		}
 	}
 }

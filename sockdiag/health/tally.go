@@ -155,8 +155,7 @@ func (t *tally) row(s *sockdiag.Socket) {
 		return
 	}
 	n.Outgoing++
-	var key flowKey
-	makeKey(&key, s)
+	key := makeKey(s)
 	f := t.flows.at(&key)
 	if flags&portBound == 0 {
 		f.used++
@@ -194,19 +193,32 @@ func (t *tally) bound(port uint16) {
 	t.ports[port] |= portBound
 }
 
-func makeKey(k *flowKey, s *sockdiag.Socket) {
-	local, remote := s.Local.Addr().As16(), s.Remote.Addr().As16()
-	copy(k[0:], local[:])
-	copy(k[16:], remote[:])
-	binary.NativeEndian.PutUint32(k[32:], s.Interface)
-	binary.NativeEndian.PutUint16(k[36:], s.Remote.Port())
+func makeKey(s *sockdiag.Socket) (k flowKey) {
+	k[0], k[1] = words(s.Local.Addr())
+	k[2], k[3] = words(s.Remote.Addr())
+	k[4] = uint64(s.Interface)<<16 | uint64(s.Remote.Port())
+	return k
+}
+
+func words(a netip.Addr) (high, low uint64) {
+	if a.Is4() { // faster
+		b := a.As4()
+		return 0, 0xffff<<32 | uint64(binary.BigEndian.Uint32(b[:]))
+	}
+	b := a.As16()
+	return binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
 }
 
 // parts is the reverse of makeKey.
 func (k *flowKey) parts() (local netip.Addr, remote netip.AddrPort, device uint32) {
-	local = netip.AddrFrom16([16]byte(k[0:16])).Unmap()
-	remote = netip.AddrPortFrom(netip.AddrFrom16([16]byte(k[16:32])).Unmap(), binary.NativeEndian.Uint16(k[36:]))
-	return local, remote, binary.NativeEndian.Uint32(k[32:])
+	return addr(k[0], k[1]), netip.AddrPortFrom(addr(k[2], k[3]), uint16(k[4])), uint32(k[4] >> 16)
+}
+
+func addr(high, low uint64) netip.Addr {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], high)
+	binary.BigEndian.PutUint64(b[8:], low)
+	return netip.AddrFrom16(b).Unmap()
 }
 
 // plain writes an IPv4-mapped address as the IPv4 address that it is on the wire.
