@@ -53,7 +53,7 @@ func (m *summary) hash(k *flowKey) uint32 {
 	a, b := bits.Mul64(k[0]^m.seed[0], k[1]^m.seed[1])
 	c, d := bits.Mul64(k[2]^m.seed[2], k[3]^m.seed[3])
 	e, f := bits.Mul64(k[4]^m.seed[4], a^b^bits.RotateLeft64(c^d, 32)^m.seed[5])
-	return uint32((e ^ f) >> 16)
+	return uint32(mix(e ^ f)) // products alone would leave neighbours in line
 }
 
 // at returns the flow of a key, which is one row more. It is valid until the next
