@@ -29,8 +29,10 @@ module, other Go modules, ss and netstat, and the floor: a C program that sends
 the request, receives the answer and walks its message headers. It takes root,
 Linux 6.1, gcc, and a few minutes.
 
-Of each size there are two namespaces. In one 80 in 100 sockets are ESTABLISHED
+Of each size there are up to three namespaces. In one 80 in 100 sockets are ESTABLISHED
 and the others in TIME_WAIT, in the other, up to 100k, 99 in 100 are in TIME_WAIT.
+In a third, for health.Take, all are ESTABLISHED, and each is to a destination of
+its own.
 
 In a repetition each contender of an operation has its turn, in rotating order: a
 process of its own that does the operation once unmeasured, and then several times

@@ -9,6 +9,7 @@ import (
 type operation struct {
 	name       string
 	timeWait   bool        // asked where TIME_WAIT dominates
+	apart      bool        // asked where each socket is to a destination of its own
 	contenders []contender // the first is the floor
 }
 
@@ -50,6 +51,13 @@ const alonePort = firstPort - 1
 // somePort is the port of one connection in eight.
 const somePort = firstPort + 3
 
+// Of these, the first that is free is the port of a process's connections that are
+// each to another address.
+const (
+	apartPort = 50000
+	lastPort  = 60999
+)
+
 // big is what takes too long of a million sockets.
 const big = 400 * k
 
@@ -90,6 +98,9 @@ var operations = []operation{
 		ours(1.15, "dump", "-p", strconv.Itoa(somePort)),
 		{name: "ss -Htan dport", program: "ss", args: []string{"-Htan", "dport", "=", ":" + strconv.Itoa(somePort)}},
 	}},
+	{name: "health.Take", contenders: []contender{floor(), take(1.35)}},
+	{name: "health.Take, TIME_WAIT dominates", timeWait: true, contenders: []contender{floor(), take(1.45)}},
+	{name: "health.Take, as many destinations", apart: true, contenders: []contender{floor(), take(1.35)}},
 	{name: "Lookup", contenders: []contender{
 		{name: "floor", program: programFloor, args: []string{"-l", localEnd, "-r", remoteEnd}, ops: lookups},
 		{
@@ -109,6 +120,15 @@ func floor(args ...string) contender {
 
 func ours(ratio float64, args ...string) contender {
 	return contender{name: "timewait", program: programPeer, args: args, promise: promise{ratio: ratio}}
+}
+
+// take is promised where sockets are what takes the time, not the settings and
+// counters that it reads as well. (A TIME_WAIT takes the kernel less time than other
+// sockets, and Take no less.)
+func take(ratio float64) contender {
+	c := ours(ratio, "take")
+	c.promise.from = 100 * k
+	return c
 }
 
 // selected is those operations and contenders that the expression matches, with
@@ -135,7 +155,7 @@ func selected(only *regexp.Regexp) []operation {
 func (o operation) key(c contender) string { return o.name + ": " + c.name }
 
 // in reports whether the operation is asked in the scene.
-func (o operation) in(s scene) bool { return o.timeWait == s.TimeWait }
+func (o operation) in(s scene) bool { return o.timeWait == s.TimeWait && o.apart == s.Apart }
 
 // in reports whether the contender is measured in the scene.
 func (c contender) in(s scene) bool { return c.most == 0 || s.Size <= c.most }

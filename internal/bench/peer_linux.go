@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed16c515c6/timewait/sockdiag"
+	"github.com/seed16c515c6/timewait/sockdiag/health"
 	"github.com/seed16c515c6/timewait/tcpstate"
 )
 
@@ -41,6 +42,7 @@ type answer func() (rows int, err error)
 var peers = map[string]func(ctx context.Context, q *question) (answer, error){
 	"dump":             dump,
 	"count":            count,
+	"take":             takeSnapshot,
 	"lookup":           lookup,
 	"mdlayher":         mdlayherExecute,
 	"procfs":           procfsNetTCP,
@@ -163,6 +165,20 @@ func count(ctx context.Context, q *question) (answer, error) {
 	return func() (int, error) {
 		counts, err := c.Count(ctx, query)
 		return int(counts.Total()), err
+	}, nil
+}
+
+func takeSnapshot(ctx context.Context, _ *question) (answer, error) {
+	c, err := sockdiag.Dial(nil)
+	if err != nil {
+		return nil, err
+	}
+	return func() (int, error) {
+		s, err := health.Take(ctx, c, health.Options{})
+		if err != nil {
+			return 0, err
+		}
+		return int(s.Counts.Total()), nil
 	}, nil
 }
 

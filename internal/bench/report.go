@@ -105,6 +105,9 @@ func (r *report) writeRatios(w io.Writer) {
 			}
 			if c.promise.ratio != 0 {
 				promised = "≤ " + number(c.promise.ratio)
+				if c.promise.from > 0 {
+					promised += " from " + c.promise.from.String()
+				}
 			}
 			cells := []string{promised}
 			for _, s := range sizes {

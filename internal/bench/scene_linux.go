@@ -48,7 +48,7 @@ func sceneRole(ctx context.Context, _ []string, stdout, stderr io.Writer) error 
 		return err
 	}
 	begin := time.Now()
-	crowd, err := gather(ctx, job.Scene.connections())
+	crowd, err := gather(ctx, job.Scene)
 	if err != nil {
 		return err
 	}

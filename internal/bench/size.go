@@ -65,11 +65,15 @@ func (s size) String() string {
 type scene struct {
 	Size     size
 	TimeWait bool // it is TIME_WAIT that dominates, not ESTABLISHED
+	Apart    bool // all are ESTABLISHED, and each is to a destination of its own
 }
 
 func (s scene) String() string {
 	if s.TimeWait {
 		return s.Size.String() + ", most in TIME_WAIT"
+	}
+	if s.Apart {
+		return s.Size.String() + ", each to another"
 	}
 	return s.Size.String()
 }
@@ -81,7 +85,7 @@ const mostTimeWait = 100 * k
 func scenes(sizes []size, ops []operation) []scene {
 	var all []scene
 	for _, size := range sizes {
-		for _, s := range [...]scene{{Size: size}, {Size: size, TimeWait: true}} {
+		for _, s := range [...]scene{{Size: size}, {Size: size, TimeWait: true}, {Size: size, Apart: true}} {
 			asked := slices.ContainsFunc(ops, func(o operation) bool { return o.in(s) })
 			if asked && (!s.TimeWait || size <= mostTimeWait) {
 				all = append(all, s)
@@ -95,6 +99,9 @@ func scenes(sizes []size, ops []operation) []scene {
 func (s scene) connections() int {
 	if s.TimeWait {
 		return int(s.Size) / 200
+	}
+	if s.Apart {
+		return int(s.Size) / 2
 	}
 	return int(s.Size) / 5 * 2
 }

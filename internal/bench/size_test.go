@@ -27,11 +27,17 @@ func TestParseSizes(t *testing.T) {
 // are the greater part.
 func TestScenes(t *testing.T) {
 	both := []operation{{name: "a"}, {name: "b", timeWait: true}}
-	all := scenes([]size{minSize, 1010, 100 * k, m}, both)
+	all := scenes([]size{minSize, 1010, 100 * k, m}, append(both, operation{name: "c", apart: true}))
 	var names []string
 	for _, s := range all {
 		names = append(names, s.String())
 		established := 2 * s.connections()
+		if s.Apart {
+			if established != int(s.Size) || s.timeWaits() != 0 {
+				t.Errorf("%v: %d ESTABLISHED and %d TIME_WAIT", s, established, s.timeWaits())
+			}
+			continue
+		}
 		if established+s.timeWaits() != int(s.Size) || established == 0 || s.timeWaits() == 0 {
 			t.Errorf("%v: %d ESTABLISHED and %d TIME_WAIT", s, established, s.timeWaits())
 		}
@@ -39,7 +45,8 @@ func TestScenes(t *testing.T) {
 			t.Errorf("%v: %d ESTABLISHED and %d TIME_WAIT", s, established, s.timeWaits())
 		}
 	}
-	want := "200; 200, most in TIME_WAIT; 1010; 1010, most in TIME_WAIT; 100k; 100k, most in TIME_WAIT; 1M"
+	want := "200; 200, most in TIME_WAIT; 200, each to another; 1010; 1010, most in TIME_WAIT; 1010, each to another; " +
+		"100k; 100k, most in TIME_WAIT; 100k, each to another; 1M; 1M, each to another"
 	if got := strings.Join(names, "; "); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}

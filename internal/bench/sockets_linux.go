@@ -53,12 +53,15 @@ func listenPort(network, number byte, port int) (listener, error) {
 }
 
 // connect makes a connection to the listener, and returns both ends.
-func (l *listener) connect() (client, server int, err error) {
+func (l *listener) connect() (client, server int, err error) { return l.connectTo(&l.addr) }
+
+// connectTo is connect, to one of the addresses of a listener that has many.
+func (l *listener) connectTo(to *unix.SockaddrInet4) (client, server int, err error) {
 	client, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, 0, os.NewSyscallError("socket", err)
 	}
-	if err := unix.Connect(client, &l.addr); err != nil {
+	if err := unix.Connect(client, to); err != nil {
 		return 0, 0, os.NewSyscallError("connect", err)
 	}
 	server, _, err = unix.Accept4(l.fd, unix.SOCK_CLOEXEC)
@@ -66,17 +69,21 @@ func (l *listener) connect() (client, server int, err error) {
 }
 
 // holdRole makes connections, then prints the ends of the first, and holds them until
-// its standard input ends: hold NUMBER CONNECTIONS. The first of number 0 has a port
-// that no other has.
+// its standard input ends: hold NUMBER CONNECTIONS APART. The first of number 0 has a
+// port that no other has.
 func holdRole(_ context.Context, args []string, stdout, _ io.Writer) error {
-	if len(args) != 2 {
-		return errors.New("hold takes two arguments")
+	if len(args) != 3 {
+		return errors.New("hold takes three arguments")
 	}
 	number, err := strconv.ParseUint(args[0], 10, 8)
 	if err != nil {
 		return err
 	}
 	connections, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	apart, err := strconv.ParseBool(args[2])
 	if err != nil {
 		return err
 	}
@@ -88,6 +95,9 @@ func holdRole(_ context.Context, args []string, stdout, _ io.Writer) error {
 	limit.Cur, limit.Max = max(limit.Cur, need), max(limit.Max, need)
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return os.NewSyscallError("setrlimit", err)
+	}
+	if apart {
+		return holdApart(byte(number), connections, stdout)
 	}
 	listeners, err := listen(1, byte(number))
 	if err != nil {
@@ -120,6 +130,42 @@ func holdRole(_ context.Context, args []string, stdout, _ io.Writer) error {
 	return err
 }
 
+// holdApart holds connections each of which is to another address, and each of whose
+// servers' ends is from another. The listener is gone then: a port on which nobody
+// listens, of those that connect() chooses from, is what an outgoing connection has.
+func holdApart(number byte, connections int, stdout io.Writer) error {
+	// All of 127.0.0.0/8 is the host's own.
+	var l listener
+	var err error
+	if l.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	for l.addr.Port = apartPort; ; l.addr.Port++ {
+		err := unix.Bind(l.fd, &l.addr)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EADDRINUSE) || l.addr.Port == lastPort { // another process's, or of a connection
+			return os.NewSyscallError("bind", err)
+		}
+	}
+	if err := unix.Listen(l.fd, 16); err != nil {
+		return os.NewSyscallError("listen", err)
+	}
+	for i := range connections {
+		to := unix.SockaddrInet4{Port: l.addr.Port, Addr: [4]byte{127, 1 + number, byte(i >> 8), byte(i)}}
+		if _, _, err := l.connectTo(&to); err != nil {
+			return err
+		}
+	}
+	if err := unix.Close(l.fd); err != nil {
+		return os.NewSyscallError("close", err)
+	}
+	fmt.Fprintln(stdout)
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
 func addrPort(a *unix.SockaddrInet4) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
 }
@@ -136,7 +182,8 @@ type holder struct {
 }
 
 // gather starts the processes, and returns when there are all connections.
-func gather(ctx context.Context, connections int) (*crowd, error) {
+func gather(ctx context.Context, s scene) (*crowd, error) {
+	connections := s.connections()
 	c := &crowd{}
 	var mu sync.Mutex
 	var failed error
@@ -148,7 +195,7 @@ func gather(ctx context.Context, connections int) (*crowd, error) {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			h, ends, err := hold(ctx, number, n)
+			h, ends, err := hold(ctx, number, n, s.Apart)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -170,8 +217,8 @@ func gather(ctx context.Context, connections int) (*crowd, error) {
 }
 
 // hold starts one process, and returns the ends of one of its connections.
-func hold(ctx context.Context, number, connections int) (holder, string, error) {
-	cmd := exec.CommandContext(ctx, self, "hold", strconv.Itoa(number), strconv.Itoa(connections))
+func hold(ctx context.Context, number, connections int, apart bool) (holder, string, error) {
+	cmd := exec.CommandContext(ctx, self, "hold", strconv.Itoa(number), strconv.Itoa(connections), strconv.FormatBool(apart))
 	var complaints strings.Builder
 	cmd.Stderr = &complaints
 	stdin, err := cmd.StdinPipe()

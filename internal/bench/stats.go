@@ -101,6 +101,7 @@ func toMedian(all []pair) []float64 {
 type promise struct {
 	ratio   float64
 	anySize bool // else from promisedFrom sockets on
+	from    size // nothing is promised with fewer
 }
 
 const (
@@ -111,7 +112,7 @@ const (
 
 // kept reports whether the medians of the pairs keep the promise.
 func (p promise) kept(s size, all []pair) bool {
-	if p.ratio == 0 || len(all) == 0 {
+	if p.ratio == 0 || len(all) == 0 || s < p.from {
 		return true
 	}
 	if s >= promisedFrom || p.anySize {

@@ -17,7 +17,7 @@ const module = "github.com/seed16c515c6/timewait"
 
 // packages are those whose tests ask the kernel, from the module's root.
 var packages = []string{
-	"sockdiag", "sockdiag/owner", "sysctl", "tcpstate",
+	"sockdiag", "sockdiag/health", "sockdiag/owner", "sysctl", "tcpstate",
 	"internal/btf", "internal/netns", "internal/nlsock", "internal/nstest", "internal/procnet",
 }
 

@@ -50,6 +50,8 @@ func scan(file File, text []byte, section string, fn func(section, name []byte, 
 		err = scanFlat(text, fn)
 	case Sockstat, Sockstat6:
 		err = scanNamed(text, section, fn)
+	case Conntrack:
+		err = scanTable(text, fn)
 	default:
 		err = scanPairs(text, section, fn)
 	}
@@ -149,6 +151,46 @@ func scanFlat(text []byte, fn func(section, name []byte, value int64)) *ParseErr
 			return &ParseError{Line: line, Text: string(word), Err: err}
 		}
 		fn(nil, name, value)
+	}
+	return nil
+}
+
+// scanTable reads a line of names, and below a line of values for each processor, in
+// hexadecimal:
+//
+//	entries  clashres found
+//	0000001a  00000000 00000000
+//	0000001a  00000000 00000002
+//
+// What fn gets are the sums. The entries, which are all of them in each line, are
+// left out: they have a setting of their own.
+func scanTable(text []byte, fn func(section, name []byte, value int64)) *ParseError {
+	head, text := cutLine(text)
+	names := bytes.Fields(head)
+	sums := make([]int64, len(names))
+	for line := 2; len(text) > 0; line++ {
+		var row []byte
+		row, text = cutLine(text)
+		values := bytes.Fields(row)
+		if len(values) != len(names) {
+			return &ParseError{Line: line, Text: string(row), Err: errCount}
+		}
+		for i, word := range values {
+			n, err := strconv.ParseUint(string(word), 16, 63)
+			if err != nil {
+				var num *strconv.NumError
+				if errors.As(err, &num) {
+					err = num.Err // Text has the rest
+				}
+				return &ParseError{Line: line, Text: string(word), Err: err}
+			}
+			sums[i] += int64(n)
+		}
+	}
+	for i, name := range names {
+		if string(name) != "entries" {
+			fn([]byte("nf_conntrack"), name, sums[i])
+		}
 	}
 	return nil
 }

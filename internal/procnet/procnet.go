@@ -1,5 +1,6 @@
 // Package procnet reads the counters that the kernel keeps for a network
-// namespace, from /proc/net/netstat, snmp, snmp6, sockstat and sockstat6.
+// namespace, from /proc/net/netstat, snmp, snmp6, sockstat, sockstat6 and
+// stat/nf_conntrack.
 //
 // Everything is found by the names that the kernel prints, so that columns may
 // come and go, and a counter that this kernel lacks is told apart from one that
@@ -31,6 +32,7 @@ const (
 	SNMP6                 // Ip6, Icmp6, Udp6; not where IPv6 is off
 	Sockstat              // sockets in use: TCP, UDP, …
 	Sockstat6             // the same of IPv6; not where IPv6 is off
+	Conntrack             // connection tracking; not without its module
 	numFiles
 )
 
@@ -47,6 +49,8 @@ func (f File) String() string {
 		return "sockstat"
 	case Sockstat6:
 		return "sockstat6"
+	case Conntrack:
+		return "stat/nf_conntrack"
 	}
 	return fmt.Sprintf("File(%d)", uint8(f))
 }
@@ -63,7 +67,7 @@ type Reader struct {
 // counters; if none exists the error matches fs.ErrNotExist.
 func OpenFS(fsys fs.FS, files ...File) (*Reader, error) {
 	if len(files) == 0 {
-		files = []File{Netstat, SNMP, SNMP6, Sockstat, Sockstat6}
+		files = []File{Netstat, SNMP, SNMP6, Sockstat, Sockstat6, Conntrack}
 	}
 	r := new(Reader)
 	for i := range r.files {
@@ -112,6 +116,8 @@ func (r *Reader) Close() error {
 //     "Tcp.CurrEstab".
 //   - Of snmp6 it is as the kernel has it: "Ip6InReceives".
 //   - Of sockstat and sockstat6 it also has the file: "sockstat.TCP.tw".
+//   - Of stat/nf_conntrack it has that file's last name: "nf_conntrack.drop", the sum of
+//     all processors.
 type Counters map[string]int64
 
 // Counters reads every counter of the Reader's files, one file after the other.

@@ -119,6 +119,8 @@ func TestMalformed(t *testing.T) {
 		"snmp6, no value":       {procnet.SNMP6, "A 1\nB\n", 2, "B", procnet.Counters{"A": 1}},
 		"snmp6, too many words": {procnet.SNMP6, "A 1 2\n", 1, "A 1 2", nil},
 		"snmp6, no number":      {procnet.SNMP6, "A\tB\n", 1, "B", nil},
+		"tracking, too few":     {procnet.Conntrack, "entries drop\n1 2\n3\n", 3, "3", nil},
+		"tracking, no number":   {procnet.Conntrack, "entries drop\n1 -2\n", 2, "-2", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := openFS(t, recorded(map[string]string{c.file.String(): c.text}), c.file)
@@ -338,12 +340,26 @@ func FuzzCounters(f *testing.F) {
 	})
 }
 
+// The processors' numbers are summed; the entries are not each one's.
+func TestConntrack(t *testing.T) {
+	r := openFS(t, recorded(map[string]string{"stat/nf_conntrack": "" +
+		"entries  clashres found new drop early_drop\n" +
+		"0000001a  00000000 00000000 00000000 0000000f 00000000\n" +
+		"0000001a  00000000 00000002 00000000 ffffffff 00000001\n"}))
+	want := procnet.Counters{
+		"nf_conntrack.clashres": 0, "nf_conntrack.found": 2, "nf_conntrack.new": 0, "nf_conntrack.drop": 0xf + 0xffffffff, "nf_conntrack.early_drop": 1,
+	}
+	if got, err := r.Counters(); err != nil || !cmp.Equal(got, want) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 func TestFileString(t *testing.T) {
 	var names []string
-	for f := range procnet.File(6) {
+	for f := range procnet.File(7) {
 		names = append(names, f.String())
 	}
-	if want := []string{"netstat", "snmp", "snmp6", "sockstat", "sockstat6", "File(5)"}; !slices.Equal(names, want) {
+	if want := []string{"netstat", "snmp", "snmp6", "sockstat", "sockstat6", "stat/nf_conntrack", "File(6)"}; !slices.Equal(names, want) {
 		t.Errorf("%q, want %q", names, want)
 	}
 }
