@@ -79,13 +79,16 @@ func (e *truncatedError) Is(target error) bool { return target == syscall.EMSGSI
 // dumps with tcp_info took 4 % longer by that.
 const turn = 5 * time.Millisecond
 
-// receive reads the next datagram of the kernel. Anybody with CAP_NET_ADMIN in
-// the namespace can send to our port, so what is not from port 0 is not read.
-func (c *conn) receive(ctx context.Context) ([]byte, error) {
+func (c *conn) takeTurn() {
 	if now := time.Now(); now.Sub(c.turned) > turn {
 		runtime.Gosched()
 		c.turned = now
 	}
+}
+
+// receive reads the next datagram of the kernel. Anybody with CAP_NET_ADMIN in
+// the namespace can send to our port, so what is not from port 0 is not read.
+func (c *conn) receive(ctx context.Context) ([]byte, error) {
 	for {
 		n, port, ok, err := c.transport.Receive(c.buf, false)
 		if !ok && err == nil {
@@ -140,6 +143,9 @@ func (c *conn) begin(typ uint16, single bool) error {
 func (c *conn) next(ctx context.Context) (payload []byte, ok bool, err error) {
 	for !c.ended {
 		if len(c.datagram) == 0 {
+			if !c.single {
+				c.takeTurn()
+			}
 			if c.datagram, err = c.receive(ctx); err != nil {
 				return nil, false, err
 			}
