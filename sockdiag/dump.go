@@ -16,8 +16,9 @@ import (
 // A dump is not a snapshot: the kernel walks its tables while connections come
 // and go. One that opens, closes or changes meanwhile may be missed, or appear
 // twice, with the same cookie, in the states before and after (see Dedup). What
-// stays as it is appears once (AttrTCPInfo has an exception for root). States are checked again on arrival, so a socket
-// that left the query's States in between is not among the rows.
+// stays as it is appears once (AttrTCPInfo has an exception for root). States are
+// checked again on arrival, so a socket that left the query's States in between is
+// not among the rows.
 //
 // Leaving the range early is cheap and well-behaved. So is being slow: the kernel
 // waits. The loop may make other calls on the same Client. The sequence ends with
@@ -25,6 +26,10 @@ import (
 // Once ctx is done no further socket comes. What cannot be interrupted is the
 // kernel while it fills one batch: some microseconds to milliseconds, but with
 // AttrTCPInfo as long as another process keeps the kernel at work on a socket.
+//
+// A dump keeps one processor busy. Two at a time that divide the sockets by local
+// port (see the example) take more processor time together, and less time: with
+// 100,000 sockets in equal parts, 1.4 and 0.7 times those of one.
 func (c *Client) Dump(ctx context.Context, q Query) iter.Seq2[Socket, error] {
 	// No more than this, so that it is inlined where it is ranged over and the
 	// sequence costs nothing.

@@ -6,6 +6,7 @@ import (
 	"log"
 	"net"
 	"net/netip"
+	"sync"
 
 	"github.com/seed16c515c6/timewait/sockdiag"
 	"github.com/seed16c515c6/timewait/tcpstate"
@@ -27,6 +28,36 @@ func ExampleClient_Dump() {
 			fmt.Println(s.Local, s.Remote, s.State, left)
 		}
 	}
+}
+
+// Two dumps at once, of the sockets with low and with high local ports, where time
+// matters more than the processors: a dump alone keeps one of them busy.
+func ExampleClient_Dump_halves() {
+	c, err := sockdiag.Dial(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	const middle = 32768 // a server's connections have its low port, a client's a high one
+	halves := [...]sockdiag.Filter{
+		sockdiag.LocalPort(0, middle-1),
+		sockdiag.LocalPort(middle, 65535),
+	}
+	var retransmits [len(halves)]uint64
+	var running sync.WaitGroup
+	for i, half := range halves {
+		running.Go(func() {
+			q := sockdiag.Query{Filter: half, Attrs: sockdiag.AttrTCPInfo}
+			for s, err := range c.Dump(context.Background(), q) {
+				if err != nil {
+					log.Fatal(err)
+				}
+				retransmits[i] += uint64(s.TCPInfo.TotalRetrans)
+			}
+		})
+	}
+	running.Wait()
+	fmt.Println(retransmits[0]+retransmits[1], "retransmissions")
 }
 
 // How many sockets are in TIME_WAIT?
