@@ -80,6 +80,7 @@ var operations = []operation{
 		ours(0.25, "count"),
 		{name: "mdlayher/netlink Execute", program: programPeer, args: []string{"mdlayher"}, most: big},
 		{name: "prometheus/procfs NetTCP (/proc/net/tcp)", program: programPeer, args: []string{"procfs"}, most: big},
+		{name: "ss -Htan, counted by awk", program: "sh", args: []string{"-c", "ss -Htan | awk '{n[$1]++} END {for (s in n) print n[s], s}'"}},
 		{name: "ss -s", program: "ss", args: []string{"-s"}},
 	}},
 	{name: "Count, TIME_WAIT dominates", timeWait: true, contenders: []contender{
