@@ -130,7 +130,7 @@ func ours(ratio float64, args ...string) contender {
 // ourVisible counts what others show: not what is merely bound, for which the kernel
 // walks a second table.
 func ourVisible(ratio float64) contender {
-	c := ours(ratio, "count", "-s", strconv.Itoa(int(tcpstate.All.Without(tcpstate.BoundInactive))))
+	c := ours(ratio, "count", "-s", strconv.FormatUint(uint64(tcpstate.All.Without(tcpstate.BoundInactive)), 10))
 	c.name = "timewait, but BOUND_INACTIVE"
 	return c
 }
