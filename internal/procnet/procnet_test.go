@@ -306,8 +306,8 @@ func TestReadError(t *testing.T) {
 // FuzzCounters: what is printed as the kernel does it is read back, and whatever
 // else a file says is read the same by name as in whole.
 func FuzzCounters(f *testing.F) {
-	f.Add("Tcp: CurrEstab MaxConn\nTcp: 3 -1\n", "TCP: inuse 1 tw 2\n", int64(5), uint64(7))
-	f.Add("Tcp: A\nTcp: 1\nTcp: CurrEstab\nTcp: 2\n", "TCP: tw 1 inuse 2\nTCP: inuse 3\n", int64(-1), uint64(math.MaxUint64))
+	f.Add("Tcp: CurrEstab MaxConn\nTcp: 3 -1\n", "TCP: inuse 1 tw 2 alloc 4\n", int64(5), uint64(7))
+	f.Add("Tcp: A\nTcp: 1\nTcp: CurrEstab\nTcp: 2\n", "TCP: alloc 5 tw 1 inuse 2\nTCP: inuse 3\n", int64(-1), uint64(math.MaxUint64))
 	f.Add("Tcp:\nTcp:\n\n", "TCP:inuse 1\n", int64(0), uint64(1<<63))
 	f.Add("Tcp: CurrEstab\nTcp: 18446744073709551616\n", "TCP: inuse -\n", int64(math.MinInt64), uint64(0))
 	f.Fuzz(func(t *testing.T, snmp, sockstat string, signed int64, unsigned uint64) {
@@ -326,8 +326,10 @@ func FuzzCounters(f *testing.F) {
 			tcp, err := r.TCPSockets()
 			inUse, ok := all["sockstat.TCP.inuse"]
 			tw, ok2 := all["sockstat.TCP.tw"]
-			if ok && ok2 && tcp != (procnet.TCPSockets{InUse: inUse, TimeWait: tw}) || ok && ok2 != (err == nil) {
-				t.Errorf("TCPSockets %+v, %v; of all %d, %d", tcp, err, inUse, tw)
+			alloc, ok3 := all["sockstat.TCP.alloc"]
+			want := procnet.TCPSockets{InUse: inUse, TimeWait: tw, Allocated: alloc}
+			if complete := ok && ok2 && ok3; complete != (err == nil) || complete && tcp != want {
+				t.Errorf("TCPSockets %+v, %v; of all %+v", tcp, err, want)
 			}
 		}
 
