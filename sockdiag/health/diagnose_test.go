@@ -132,6 +132,44 @@ func TestConstructed(t *testing.T) {
 	}
 }
 
+// Where a kernel has one number for old segments, whatever they were for: a busy
+// server has some, and they need not be a TIME_WAIT's.
+func TestOldSegments(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		counter  string
+		n, opens int // in ten seconds
+		severity health.Severity
+		words    []string
+	}{
+		{"a busy server", "PAWSEstab", 50, 10000, health.OK, nil},
+		{"many", "PAWSEstab", 50, 1000, health.Warning, []string{"50 segments in 10 s", "or open ones"}},
+		{"told apart", "PAWSTimewait", 50, 10000, health.Warning, []string{"50 segments in 10 s for connections in TIME_WAIT were"}},
+		{"told apart, few", "PAWSTimewait", 8, 10000, health.OK, nil},
+		{"told apart, of few connections", "PAWSTimewait", 8, 100, health.Warning, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			listener := conn(tcpstate.Listen, "10.0.0.1:443", "0.0.0.0:0")
+			look := func(at time.Duration, n, opens int) *health.Snapshot {
+				return host(t, at, nil, tt.counter+" "+strconv.Itoa(n), "PassiveOpens "+strconv.Itoa(opens), quiet,
+					listener, timeWait("10.0.0.1:443", "10.0.0.2:40000", time.Minute))
+			}
+			all := health.Diagnose(look(0, 0, 0), look(10*time.Second, tt.n, tt.opens), health.Thresholds{})
+			checkFindings(t, all)
+			want(t, all, health.PAWSSyn, tt.severity, tt.words...)
+		})
+	}
+}
+
+// Connections that got no TIME_WAIT before the limit was raised.
+func TestRaisedLimit(t *testing.T) {
+	before := host(t, 0, []string{"ipv4/tcp_max_tw_buckets", "5000"}, "TCPTimeWaitOverflow 0", "ActiveOpens 0", quiet)
+	now := host(t, 10*time.Second, nil, "TCPTimeWaitOverflow 9", "ActiveOpens 0", quiet)
+	all := health.Diagnose(before, now, health.Thresholds{})
+	checkFindings(t, all)
+	want(t, all, health.BucketOverflow, health.Critical, "9 connections", "was 5000, and is 131072 now")
+}
+
 // What connection tracking dropped, by its counters.
 func TestConntrackDrops(t *testing.T) {
 	for _, tt := range []struct {

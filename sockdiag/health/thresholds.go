@@ -42,7 +42,8 @@ type Thresholds struct {
 	ConntrackCritical float64 // 0.95
 
 	// PAWS is the segments a second that came in for a TIME_WAIT and were older than
-	// it; or one in a hundred of the connections that were accepted.
+	// it; or one in a hundred of the connections that were accepted. Before Linux 6.16
+	// that alone, as the number has segments of open connections in it.
 	PAWS float64 // 1
 	// PAWSEstablished is the share of segments that was dropped as too old.
 	PAWSEstablished float64 // 0.001
