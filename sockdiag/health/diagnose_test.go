@@ -274,6 +274,45 @@ func TestGrowingUse(t *testing.T) {
 	want(t, health.Diagnose(nil, now, health.Thresholds{}), health.PortExhaustion, health.Warning, "they last")
 }
 
+// The closing connections of a busy server, and those whose peers do not answer.
+func TestClosing(t *testing.T) {
+	for _, tt := range []struct {
+		name                        string
+		closing, stuck, established int
+		severity                    health.Severity
+	}{
+		{"all in passing", 500, 0, 0, health.OK},
+		{"few are stuck", 500, 100, 0, health.OK},
+		{"many are stuck", 0, 101, 0, health.Warning},
+		{"many, and a small part", 0, 101, 5050, health.OK},
+		{"many, and too large a part", 0, 101, 5049, health.Warning},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var sockets []sockdiag.Socket
+			add := func(n int, state tcpstate.State, retransmits uint8) {
+				for range n {
+					s := conn(state, "10.0.0.1:443", "10.0.0.2:40000")
+					s.Timer = sockdiag.Timer{Kind: sockdiag.TimerRetransmit, Retransmits: retransmits}
+					sockets = append(sockets, s)
+				}
+			}
+			for _, state := range []tcpstate.State{tcpstate.LastAck, tcpstate.FinWait1} {
+				add(tt.closing, state, 2)
+				add(tt.stuck, state, 3)
+			}
+			add(tt.established, tcpstate.Established, 0)
+			all := health.Diagnose(nil, host(t, 0, nil, "TW 1", "ActiveOpens 0", quiet, sockets...), health.Thresholds{})
+			checkFindings(t, all)
+			word := strconv.Itoa(tt.stuck) + " connections"
+			if tt.severity == health.OK {
+				word = ""
+			}
+			want(t, all, health.LastAckStuck, tt.severity, word)
+			want(t, all, health.FinWait1Stuck, tt.severity, word)
+		})
+	}
+}
+
 // Sockets that stay in CLOSE_WAIT: for longer than a minute, by their own account or
 // by two Snapshots.
 func TestOldCloseWait(t *testing.T) {

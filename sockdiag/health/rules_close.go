@@ -146,16 +146,22 @@ func finWait2Pileup(l *look) (found []Finding) {
 	return found
 }
 
+// stuck reports whether that many closing connections are more than a host of this
+// size always has.
+func (l *look) stuck(n uint64, threshold int) bool {
+	return n > uint64(threshold) && 50*n > l.now.Counts[tcpstate.Established]
+}
+
 func lastAckStuck(l *look) []Finding {
 	n, unanswered := l.now.Counts[tcpstate.LastAck], l.now.LastAckUnanswered
-	if n <= uint64(l.t.LastAck) && 10*unanswered <= uint64(l.t.LastAck) {
+	if !l.stuck(unanswered, l.t.LastAck) {
 		return nil
 	}
 	return []Finding{{
 		ID: LastAckStuck, Severity: Warning,
-		Summary:  fmt.Sprintf("%d connections wait for the acknowledgement of our FIN (LAST_ACK), which was sent again three times or more for %d", n, unanswered),
-		Evidence: evidence("LAST_ACK", n, "sent again three times or more", unanswered, "net.ipv4.tcp_orphan_retries", l.now.Settings.OrphanRetries.Value),
-		Why:      "The peer closed and then went away, or something on the way drops the last segments. The kernel repeats them for a while (tcp_orphan_retries; 0 means 8 times).",
+		Summary:  fmt.Sprintf("%d connections wait in vain for the acknowledgement of our FIN (LAST_ACK); %d are in that state", unanswered, n),
+		Evidence: evidence("LAST_ACK", n, "sent again three times or more, or before a closed window", unanswered, "net.ipv4.tcp_orphan_retries", l.now.Settings.OrphanRetries.Value),
+		Why:      "The peer closed and then went away, or something on the way drops the last segments, or the peer does not read what was sent before. The kernel repeats them for a while (tcp_orphan_retries; 0 means 8 times).",
 		Remedies: append([]Remedy{{Do: "Look at what is between: a firewall or balancer that forgets a connection as soon as it sees a FIN."}}, l.orphanRetries()...),
 	}}
 }
@@ -170,14 +176,14 @@ func (l *look) orphanRetries() []Remedy {
 }
 
 func finWait1Stuck(l *look) []Finding {
-	n, probing := l.now.Counts[tcpstate.FinWait1], l.now.FinWait1Probing
-	if n <= uint64(l.t.FinWait1) && 10*probing <= uint64(l.t.FinWait1) {
+	n, probing, unanswered := l.now.Counts[tcpstate.FinWait1], l.now.FinWait1Probing, l.now.FinWait1Unanswered
+	if !l.stuck(probing+unanswered, l.t.FinWait1) {
 		return nil
 	}
 	return []Finding{{
 		ID: FinWait1Stuck, Severity: Warning,
-		Summary:  fmt.Sprintf("%d connections are closed here with data that the peer has not taken (FIN_WAIT1), %d of them because its window is closed", n, probing),
-		Evidence: evidence("FIN_WAIT1", n, "before a closed window", probing, "net.ipv4.tcp_orphan_retries", l.now.Settings.OrphanRetries.Value),
+		Summary:  fmt.Sprintf("%d connections are closed here and their peers do not take the end (FIN_WAIT1), %d of them because the peer's window is closed", probing+unanswered, probing),
+		Evidence: evidence("FIN_WAIT1", n, "before a closed window", probing, "sent again three times or more", unanswered, "net.ipv4.tcp_orphan_retries", l.now.Settings.OrphanRetries.Value),
 		Why:      "Our FIN waits behind data. The peer does not read, or cannot be reached. The data stays in the kernel's memory until the kernel gives up.",
 		Remedies: append([]Remedy{
 			{Do: "Look at the peers: their programs do not read what they asked for."},

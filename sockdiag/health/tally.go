@@ -128,11 +128,14 @@ func (t *tally) row(s *sockdiag.Socket) {
 			t.finWait2.add(s)
 		}
 	case tcpstate.FinWait1:
-		if s.Timer.Kind == sockdiag.TimerProbe {
+		switch {
+		case s.Timer.Kind == sockdiag.TimerProbe:
 			n.FinWait1Probing++
+		case s.Timer.Retransmits >= 3:
+			n.FinWait1Unanswered++
 		}
 	case tcpstate.LastAck:
-		if s.Timer.Retransmits >= 3 {
+		if s.Timer.Retransmits >= 3 || s.Timer.Kind == sockdiag.TimerProbe {
 			n.LastAckUnanswered++
 		}
 	case tcpstate.CloseWait:

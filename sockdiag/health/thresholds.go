@@ -26,8 +26,12 @@ type Thresholds struct {
 	// older than a minute is a Finding in any case.
 	CloseWait int // 100
 	FinWait2  int // 1000: those of which a fifth of TIME_WAIT is less
-	LastAck   int // 100, or a tenth of it that was sent three times again
-	FinWait1  int // 100, or a tenth of it before a closed window
+	// LastAck and FinWait1 are the sockets in these states that do not get on: what
+	// they sent was sent again three times or more, or the peer's window is closed.
+	// They have to be a fiftieth of the established connections besides: some of the
+	// peers of a busy host always vanish, and all closes pass these states.
+	LastAck  int // 100
+	FinWait1 int // 100
 	// Aborts is the share of closes by reset, of the connections opened.
 	Aborts float64 // 0.05
 	// Idle is the established connections without keepalive, if they are most.
