@@ -226,6 +226,9 @@ func TestDatabase(t *testing.T) {
 	checkFindings(t, all)
 	f := want(t, all, health.PortExhaustion, health.Critical, "232 of 28232", "10.0.0.2:5432", "28000 in TIME_WAIT", "at the present rate they last")
 	shows(t, f, "headroom", 232)
+	if who := evidenceOf(f, "process"); !strings.HasPrefix(who, "none has") {
+		t.Errorf("whose: %q", who)
+	}
 	shows(t, f, "closed per second", "467/s") // 28000/60: as many end as are made
 	want(t, all, health.ReuseOff, health.Warning, "loopback only", "10.0.0.2:5432")
 	if all[0].ID != health.PortExhaustion || !strings.Contains(all[0].Remedies[0].Do, "pool") {
@@ -272,6 +275,37 @@ func TestGrowingUse(t *testing.T) {
 	}
 	want(t, all, health.ReuseOff, health.OK)
 	want(t, health.Diagnose(nil, now, health.Thresholds{}), health.PortExhaustion, health.Warning, "they last")
+}
+
+// Of two listeners on a port, for IPv4 and IPv6, one has a full queue.
+func TestHalfOpenBesideAnother(t *testing.T) {
+	full, other := conn(tcpstate.Listen, "0.0.0.0:443", "0.0.0.0:0"), conn(tcpstate.Listen, "[::]:443", "[::]:0")
+	full.RecvQueue, full.SendQueue, other.SendQueue = 6, 5, 4096
+	half := conn(tcpstate.SynRecv, "10.0.0.1:443", "10.0.0.2:40000")
+	half.Timer = sockdiag.Timer{Kind: sockdiag.TimerRetransmit, Retransmits: 1}
+	look := func() []health.Finding {
+		all := health.Diagnose(nil, host(t, 0, nil, "TW 1", "ActiveOpens 0", quiet, full, other, half), health.Thresholds{})
+		checkFindings(t, all)
+		return all
+	}
+	f := want(t, look(), health.HalfOpenMismatch, health.Warning, "1 clients of port 443")
+	shows(t, f, "of those full", 1)
+	full.RecvQueue = 5
+	want(t, look(), health.HalfOpenMismatch, health.OK)
+}
+
+// FIN_WAIT2s of a server's clients are told by its port.
+func TestFinWait2OfClients(t *testing.T) {
+	listener := conn(tcpstate.Listen, "10.0.0.1:443", "0.0.0.0:0")
+	sockets := []sockdiag.Socket{listener}
+	for range 1001 {
+		s := conn(tcpstate.FinWait2, "10.0.0.1:443", "10.0.0.2:40000")
+		s.Timer.Kind = sockdiag.TimerTimeWait
+		sockets = append(sockets, s)
+	}
+	all := health.Diagnose(nil, host(t, 0, nil, "TW 1", "ActiveOpens 0", quiet, sockets...), health.Thresholds{})
+	checkFindings(t, all)
+	shows(t, want(t, all, health.FinWait2Pileup, health.Warning), "most of clients of our port", "443 (1001)")
 }
 
 // The closing connections of a busy server, and those whose peers do not answer.

@@ -89,7 +89,7 @@ func closeWaitLeak(l *look) []Finding {
 		f.Severity = Critical
 	}
 	f.Evidence = l.sampleEvidence(evidence("CLOSE_WAIT", n), sample)
-	f.Why = "CLOSE_WAIT is the state between the peer's close and ours. It lasts until the program closes the socket: no timer of the kernel's ends it, and no setting shortens it. Each holds a descriptor, and when these run out the program can neither accept nor connect."
+	f.Why = "CLOSE_WAIT is the state between the peer's close and ours. It lasts until the program closes the socket, and no setting shortens it. (Keepalive ends the connection once the peer has forgotten it, but the descriptor stays.) Each holds a descriptor, and when these run out the program can neither accept nor connect."
 	f.Remedies = []Remedy{
 		{Do: "Mend the program: close each connection when reading returns the end of the stream or an error (in Go: defer conn.Close(), resp.Body.Close() on every path), and set deadlines for reading and writing."},
 		{Do: "Until then start it anew before it runs out of descriptors. ls /proc/PID/fd | wc -l tells how many it has, and /proc/PID/limits how many it may."},
@@ -123,6 +123,15 @@ func finWait2Pileup(l *look) (found []Finding) {
 		}
 		if most != nil {
 			f.Evidence = append(f.Evidence, Evidence{"most to", fmt.Sprintf("%v (%d)", most.Remote, most.FinWait2)})
+		}
+		var ours *ListeningPort
+		for i := range l.now.Listening {
+			if p := &l.now.Listening[i]; p.FinWait2 > 0 && (ours == nil || p.FinWait2 > ours.FinWait2) {
+				ours = p
+			}
+		}
+		if ours != nil {
+			f.Evidence = append(f.Evidence, Evidence{"most of clients of our port", fmt.Sprintf("%d (%d)", ours.Port, ours.FinWait2)})
 		}
 		if timeout.Known && timeout.Value > 15*time.Second {
 			f.Remedies = append(f.Remedies, setTo("Wait less for them, 15 to 60 seconds; never 61 to 119, which is shorter than it says. Peers that close later get a RST.", "net.ipv4.tcp_fin_timeout", 15, timeout.Value))
@@ -202,7 +211,7 @@ func abortiveClose(l *look) []Finding {
 		ID: AbortiveClose, Severity: Warning,
 		Summary:  fmt.Sprintf("%d connections%s were closed by a reset, %d were opened", n, l.during(), opened),
 		Evidence: l.counterEvidence(nil, "TcpExt.TCPAbortOnData", "TcpExt.TCPAbortOnClose", "Tcp.EstabResets", "Tcp.ActiveOpens", "Tcp.PassiveOpens"),
-		Why:      "close() sends a RST instead of a FIN if the program set SO_LINGER to 0 seconds (TCPAbortOnData), or did not read all that had come (TCPAbortOnClose). The peer gets an error, and can lose data that was on the way.",
+		Why:      "close() sends a RST instead of a FIN if the program set SO_LINGER to 0 seconds (TCPAbortOnData), or did not read all that had come (TCPAbortOnClose). So does the kernel when the peer still sends after close() (TCPAbortOnData, too). Balancers do so on purpose, in their health checks. The peer gets an error, and can lose data that was on the way.",
 		Remedies: []Remedy{
 			{Do: "Do not set SO_LINGER to 0 in order to have no TIME_WAIT (in Go: SetLinger(0))."},
 			{Do: "Read to the end before closing (in Go, of an HTTP response: io.Copy(io.Discard, resp.Body))."},

@@ -65,13 +65,13 @@ func (l *look) acceptRemedies(limit int) []Remedy {
 func halfOpenMismatch(l *look) (found []Finding) {
 	for i := range l.now.Listening {
 		p := &l.now.Listening[i]
-		if p.SynRecvRetried == 0 || p.Queued <= p.Limit {
+		if p.SynRecvRetried == 0 || p.Full == 0 {
 			continue
 		}
 		found = append(found, Finding{
 			ID: HalfOpenMismatch, Severity: Warning,
 			Summary:  fmt.Sprintf("%d clients of port %d may think that they are connected, and are not: its queue is full", p.SynRecvRetried, p.Port),
-			Evidence: l.now.withHolders(evidence("port", p.Port, "SYN_RECV", p.SynRecv, "SYN-ACK sent again", p.SynRecvRetried, "waiting", p.Queued, "backlog", p.Limit), l.now.inodesOf(p.Port)...),
+			Evidence: l.now.withHolders(evidence("port", p.Port, "SYN_RECV", p.SynRecv, "SYN-ACK sent again", p.SynRecvRetried, "waiting", p.Queued, "backlog", p.Limit, "listeners", p.Listeners, "of those full", p.Full), l.now.inodesOf(p.Port)...),
 			Why:      "The last ACK of a handshake that meets a full queue is dropped. The client has its side in ESTABLISHED and may send; here the connection is still in SYN_RECV, and the kernel sends its SYN-ACK again.",
 			Remedies: l.acceptRemedies(int(p.Limit)),
 		})

@@ -103,6 +103,7 @@ type ListeningPort struct {
 	Listeners int    // SO_REUSEPORT and different addresses allow for several
 	Queued    uint64 // connections that wait for accept(2), of all of them
 	Limit     uint64 // the room for those
+	Full      int    // of Listeners, those that hold one connection more than their limit, and take no more
 
 	SynRecv        uint64 // half-open connections
 	SynRecvRetried uint64 // of those, the SYN-ACK sent again

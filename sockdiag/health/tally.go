@@ -78,6 +78,7 @@ func (t *tally) listener(s *sockdiag.Socket) {
 	p.Limit += uint64(limit)
 	if queued > limit {
 		t.snapshot.FullQueues++
+		p.Full++
 	}
 	t.keep(Listener{Local: plain(s.Local), Interface: s.Interface, Queued: queued, Limit: limit, Cookie: s.Cookie, Inode: s.Inode})
 }
