@@ -155,6 +155,7 @@ var counterFiles = [...]procnet.File{procnet.Netstat, procnet.SNMP, procnet.Sock
 
 func (s *Snapshot) readSys(fsys fs.FS) {
 	var gaps []string
+	fsys = newOnce(fsys)
 	s.Settings, gaps = readSettings(fsys)
 	s.Gaps = append(s.Gaps, gaps...)
 	if text, err := fs.ReadFile(fsys, "kernel/osrelease"); err == nil {
