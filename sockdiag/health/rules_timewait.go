@@ -227,7 +227,7 @@ func pawsSyn(l *look) []Finding {
 	}
 	f.Remedies = append(f.Remedies,
 		Remedy{Do: "On the router, do not choose ports at random (MASQUERADE --random-fully), or give it more addresses."},
-		Remedy{Do: "On clients behind it, use the plain clock for timestamps.", Set: "sysctl -w net.ipv4.tcp_timestamps=2", Undo: "sysctl -w net.ipv4.tcp_timestamps=1", Linux: "4.10"},
+		Remedy{Do: "On the clients behind it, not here, use the plain clock for timestamps: net.ipv4.tcp_timestamps=2. The default is 1.", Linux: "4.10"},
 		Remedy{Do: "Let clients close first: TIME_WAIT is then theirs."})
 	return []Finding{f}
 }
