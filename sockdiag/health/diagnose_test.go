@@ -368,6 +368,45 @@ func TestOldCloseWait(t *testing.T) {
 	want(t, health.Diagnose(nil, other, health.Thresholds{}), health.CloseWaitLeak, health.Critical)
 }
 
+// More sockets in CLOSE_WAIT than before: the same and some more, or others, as on a
+// busy server, where each is there for a moment.
+func TestCloseWaitInPassing(t *testing.T) {
+	look := func(at time.Duration, first, last uint64) *health.Snapshot {
+		var sockets []sockdiag.Socket
+		for cookie := first; cookie <= last; cookie++ {
+			s := conn(tcpstate.CloseWait, "10.0.0.1:443", "10.0.0.2:40000")
+			s.Cookie, s.Inode = cookie, uint32(cookie)
+			sockets = append(sockets, s)
+		}
+		return host(t, at, nil, "TW 1", "ActiveOpens 0", quiet, sockets...)
+	}
+	before := look(0, 1, 200)
+	want(t, health.Diagnose(before, look(10*time.Second, 1001, 1210), health.Thresholds{}), health.CloseWaitLeak, health.OK)
+	want(t, health.Diagnose(before, look(10*time.Second, 151, 360), health.Thresholds{}), health.CloseWaitLeak, health.OK)
+	want(t, health.Diagnose(before, look(10*time.Second, 1, 210), health.Thresholds{}), health.CloseWaitLeak, health.Warning, "210 connections (+10")
+	want(t, health.Diagnose(before, look(10*time.Second, 21, 2000), health.Thresholds{}), health.CloseWaitLeak, health.Warning)
+	want(t, health.Diagnose(look(0, 1, 0), look(10*time.Second, 1, 101), health.Thresholds{}), health.CloseWaitLeak, health.Warning)
+}
+
+// A queue is nearly full where there is room for few, and holds one more than its
+// limit.
+func TestAcceptQueue(t *testing.T) {
+	for _, tt := range []struct {
+		queued, limit uint32
+		severity      health.Severity
+	}{
+		{0, 0, health.OK}, {1, 0, health.Critical}, {1, 1, health.OK}, {2, 1, health.Critical}, {4, 5, health.OK}, {5, 5, health.Warning},
+		{102, 127, health.OK}, {103, 127, health.Warning}, {128, 127, health.Critical},
+	} {
+		l := conn(tcpstate.Listen, "10.0.0.1:443", "0.0.0.0:0")
+		l.RecvQueue, l.SendQueue = tt.queued, tt.limit
+		all := health.Diagnose(nil, host(t, 0, nil, "TW 1", "ActiveOpens 0", quiet, l), health.Thresholds{})
+		if f := want(t, all, health.AcceptOverflow, tt.severity); t.Failed() {
+			t.Fatalf("%d of %d: %+v", tt.queued, tt.limit, f)
+		}
+	}
+}
+
 // Diagnose looks at its arguments alone, and takes what there is of them.
 func TestDiagnoseOdd(t *testing.T) {
 	now := host(t, 0, nil, "TW 1", "ActiveOpens 0", quiet)

@@ -2,6 +2,7 @@ package health
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -27,6 +28,33 @@ func (l *look) stale(now, before []Sampled) (list []Sampled) {
 		}
 	}
 	return list
+}
+
+// closeWaitStays reports whether at least half of the sockets that were in CLOSE_WAIT
+// before still are: every connection that its peer closes is in that state for a
+// moment, so a busy host always has some.
+func (l *look) closeWaitStays() bool {
+	here := map[uint64]bool{}
+	worst := uint64(0)
+	for i := range l.now.CloseWait {
+		cookie := l.now.CloseWait[i].ID.Cookie
+		here[cookie] = true
+		worst = max(worst, mix(cookie))
+	}
+	if len(here) < sampleSize {
+		worst = math.MaxUint64 // these are all
+	}
+	was, still := 0, 0
+	for i := range l.before.CloseWait {
+		// With a higher hash it would not be in the sample any more.
+		if cookie := l.before.CloseWait[i].ID.Cookie; mix(cookie) <= worst {
+			was++
+			if here[cookie] {
+				still++
+			}
+		}
+	}
+	return 2*still >= was
 }
 
 func (l *look) earlier() *Snapshot {
@@ -64,7 +92,7 @@ func (l *look) sampleEvidence(list []Evidence, sample []Sampled) []Evidence {
 func closeWaitLeak(l *look) []Finding {
 	n := l.now.CloseWaitOwned
 	stale := l.stale(l.now.CloseWait, l.earlier().CloseWait)
-	grows := l.before != nil && n > l.before.CloseWaitOwned && n > uint64(l.t.CloseWait)
+	grows := l.before != nil && n > l.before.CloseWaitOwned && n > uint64(l.t.CloseWait) && l.closeWaitStays()
 	if len(stale) == 0 && !grows {
 		return nil
 	}

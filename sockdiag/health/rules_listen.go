@@ -11,7 +11,7 @@ func acceptOverflow(l *look) (found []Finding) {
 	why := "When a connection is complete it waits in its listener's queue for accept(). The queue holds one more than listen()'s backlog, which net.core.somaxconn limits. When it is full the kernel drops what comes: clients wait for seconds and try again, or think that they are connected."
 	for i := range l.now.Listeners {
 		r := &l.now.Listeners[i]
-		if r.Queued == 0 || float64(r.Queued) < l.t.Backlog*float64(r.Limit) {
+		if r.fullness() < l.t.Backlog {
 			continue
 		}
 		f := Finding{

@@ -15,15 +15,17 @@ type Thresholds struct {
 	// Bound is the share of the ports that are bound by sockets that do nothing.
 	Bound float64 // 0.20
 
-	// Backlog is the share of a listener's queues.
+	// Backlog is the share of a listener's queues, which hold one connection more than
+	// their limit.
 	Backlog float64 // 0.80
 	// Cookies is the SYN cookies a second that nobody came back with.
 	Cookies float64 // 100
 	// Silent is the connections to one destination whose SYN was sent three times.
 	Silent int // 10
 
-	// CloseWait is the sockets in CLOSE_WAIT, if their number grows. One that is
-	// older than a minute is a Finding in any case.
+	// CloseWait is the sockets in CLOSE_WAIT, if their number grows and most of the
+	// earlier ones are still there. One that is older than a minute is a Finding in any
+	// case.
 	CloseWait int // 100
 	FinWait2  int // 1000: those of which a fifth of TIME_WAIT is less
 	// LastAck and FinWait1 are the sockets in these states that do not get on: what
