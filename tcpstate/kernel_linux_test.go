@@ -57,7 +57,8 @@ var wayTo = map[tcpstate.State]string{
 var ways = map[row][]string{
 	// A listener has to be there for the new SYN.
 	{tcpstate.TimeWait, tcpstate.RecvSYN}: {"Bind PassiveOpen RecvSYN RecvACK Close RecvFINACK"},
-	// Only an orphan has the timer, and only a mini-socket is taken over.
+	// Only an orphan has the timer, and only a mini-socket is taken over, or ended by a SYN.
+	{tcpstate.FinWait2, tcpstate.RecvSYN}: {"ActiveOpen RecvSYNACK Close RecvACK Close"},
 	{tcpstate.FinWait2, tcpstate.Timeout}: {"ActiveOpen RecvSYNACK Close RecvACK Close"},
 	{tcpstate.FinWait2, tcpstate.Reuse}:   {"ActiveOpen RecvSYNACK Close RecvACK Close"},
 	// The socket of a process, and the mini-socket.
@@ -547,8 +548,11 @@ func (s *watched) segment(e tcpstate.Event) {
 	}
 	switch e {
 	case tcpstate.RecvSYN:
-		if s.state == tcpstate.TimeWait {
+		switch s.state {
+		case tcpstate.TimeWait:
 			p.seq += 1 << 20
+			p.iss = p.seq
+		case tcpstate.FinWait2: // in the window
 			p.iss = p.seq
 		}
 		p.send(syn, p.iss, 0)

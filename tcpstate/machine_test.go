@@ -69,6 +69,7 @@ var rfc9293 = []struct {
 
 	{"3.10.4", "FIN-WAIT-2", "CLOSE", "FIN-WAIT-2"}, // an error, or ok
 	{"3.10.5", "FIN-WAIT-2", "ABORT", "CLOSED"},
+	{"3.10.7.4", "FIN-WAIT-2", "rcv SYN", "FIN-WAIT-2"}, // a challenge ACK, of RFC 5961
 	{"figure 5, 3.10.7.4", "FIN-WAIT-2", "rcv FIN", "TIME-WAIT"},
 	{"3.6.1", "FIN-WAIT-2", "rcv data after CLOSE", "CLOSED"},
 	{"3.10.7.4", "FIN-WAIT-2", "rcv RST", "CLOSED"},

@@ -35,7 +35,7 @@ import (
 	"github.com/seed16c515c6/timewait/sockdiag/health"
 )
 
-const help = `Usage: doctor [-once] [-wait TIME] [-all] [-json] [-netns NAME|PATH]
+const help = `Usage: doctor [-once] [-wait TIME] [-all] [-json] [-netns NAME|PATH|PID]
 
 Looks at the TCP sockets, settings and counters of a network namespace twice,
 some seconds apart, and says what is wrong, the worst first: with the numbers
@@ -58,19 +58,22 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C kills
 	severity, err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	os.Exit(status(severity, err))
+	os.Exit(status(severity, err, os.Stderr))
 }
 
-func status(severity health.Severity, err error) int {
+func status(severity health.Severity, err error, stderr io.Writer) int {
 	var usage *cli.UsageError
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "doctor: %v (doctor -h tells how to use it)\n", err)
+		fmt.Fprintf(stderr, "doctor: %v (doctor -h tells how to use it)\n", err)
+		return statusFailed
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "doctor: interrupted")
 		return statusFailed
 	case err != nil:
-		fmt.Fprintf(os.Stderr, "doctor: %s\n", strings.TrimPrefix(err.Error(), "sockdiag: "))
+		fmt.Fprintf(stderr, "doctor: %s\n", strings.TrimPrefix(err.Error(), "sockdiag: "))
 		return statusFailed
 	case severity == health.Critical:
 		return statusCritical
@@ -114,7 +117,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (health.S
 	if err != nil {
 		return 0, err
 	}
-	report := health.NewReport(now, health.Diagnose(before, now, health.Thresholds{}))
+	findings := health.Diagnose(before, now, health.Thresholds{})
+	if *netns == "" {
+		findings = append(findings, recycleConf(os.DirFS("/"))...) // the last, as they are not bad
+	}
+	inside(enter(*netns), findings)
+	report := health.NewReport(now, findings)
 	if *asJSON {
 		err = json.NewEncoder(stdout).Encode(report)
 	} else {

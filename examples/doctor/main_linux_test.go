@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -269,6 +271,64 @@ func TestNetNS(t *testing.T) {
 	there.Do(func() { set(t, "tcp_syncookies", "0") })
 	if severity, err := run(t.Context(), []string{"-once", "-netns", clitest.Path(there)}, new(strings.Builder), new(strings.Builder)); severity != health.Warning || err != nil {
 		t.Errorf("%v, %v", severity, err)
+	}
+}
+
+// Commands are for the namespace that was looked into, but for the host's settings.
+func TestCommandsThere(t *testing.T) {
+	nstest.RequireNamespace(t)
+	there := nstest.NewNamespace(t)
+	there.Do(func() { set(t, "tcp_syncookies", "0") })
+	var out strings.Builder
+	if _, err := run(t.Context(), []string{"-once", "-netns", clitest.Path(there)}, &out, new(strings.Builder)); err != nil {
+		t.Fatal(err)
+	}
+	for _, words := range []string{"nsenter --net=" + clitest.Path(there) + " sysctl -w net.ipv4.tcp_syncookies=1\n", "(undo: nsenter --net=" + clitest.Path(there) + " sysctl -w net.ipv4.tcp_syncookies=0)\n"} {
+		if !strings.Contains(out.String(), words) {
+			t.Errorf("no %q in\n%s", words, &out)
+		}
+	}
+	findings := []health.Finding{{Remedies: []health.Remedy{
+		{Do: "nothing"}, {Set: "sysctl -w net.netfilter.nf_conntrack_max=2", Undo: "sysctl -w net.netfilter.nf_conntrack_max=1"},
+	}}}
+	inside(enter("7"), findings)
+	if r := findings[0].Remedies; r[0].Set != "" || r[0].Undo != "" || r[1].Set != "sysctl -w net.netfilter.nf_conntrack_max=2" {
+		t.Errorf("%+v", r)
+	}
+	for name, want := range map[string]string{
+		"": "", "/proc/7/ns/net": "nsenter --net=/proc/7/ns/net ", "7": "nsenter --net --target 7 ", "/tmp/it's here": `nsenter --net='/tmp/it'\''s here' `,
+	} {
+		if got := enter(name); got != want {
+			t.Errorf("%q: %q", name, got)
+		}
+	}
+}
+
+// Lines that set what kernels no longer have.
+func TestRecycleConf(t *testing.T) {
+	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+	good := fstest.MapFS{"etc/sysctl.conf": file("# net.ipv4.tcp_tw_recycle = 1\nnet.ipv4.tcp_tw_reuse=1\nnet.ipv4.tcp_tw_recycle\n; net.ipv4.tcp_tw_recycle=1\n"), "etc/sysctl.d/README": file("net.ipv4.tcp_tw_recycle=1\n")}
+	if found := recycleConf(good); found != nil {
+		t.Errorf("%+v", found)
+	}
+	good["etc/sysctl.conf"] = file("net.ipv4.tcp_syncookies = 1\n  net.ipv4.tcp_tw_recycle = 1\n")
+	good["etc/sysctl.d/10-old.conf"] = file("-net/ipv4/tcp_tw_recycle=0")
+	found := recycleConf(good)
+	if len(found) != 1 || found[0].ID != health.Recycle || found[0].Severity != health.Info || found[0].Evidence[0].Value != "/etc/sysctl.conf:2, /etc/sysctl.d/10-old.conf:1" {
+		t.Errorf("%+v", found)
+	}
+}
+
+// Ctrl-C while it looks, or waits.
+func TestInterrupt(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	_, looking := run(ctx, []string{"-wait", "1h"}, new(strings.Builder), new(strings.Builder))
+	for _, err := range []error{looking, pause(ctx, time.Hour, new(strings.Builder))} {
+		var errs strings.Builder
+		if n := status(0, err, &errs); n != 3 || errs.String() != "doctor: interrupted\n" {
+			t.Errorf("status %d, stderr %q", n, &errs)
+		}
 	}
 }
 

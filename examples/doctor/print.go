@@ -52,7 +52,11 @@ func (p *printer) print(r health.Report, before, now *health.Snapshot, all bool)
 
 // healthy is the first line of two.
 func (p *printer) healthy(now *health.Snapshot) {
-	line := fmt.Sprintf("Nothing is wrong: %d TCP sockets, %d of them in TIME_WAIT", now.Counts.Total(), now.Counts[tcpstate.TimeWait])
+	s := "s"
+	if now.Counts.Total() == 1 {
+		s = ""
+	}
+	line := fmt.Sprintf("Nothing is wrong: %d TCP socket%s, %d of them in TIME_WAIT", now.Counts.Total(), s, now.Counts[tcpstate.TimeWait])
 	if now.Ports.Capacity > 0 {
 		least := now.Ports.Usable
 		for i := range now.Destinations {

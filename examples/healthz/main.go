@@ -26,7 +26,8 @@ import (
 	"github.com/seed16c515c6/timewait/sockdiag/health"
 )
 
-const help = `Usage: healthz [-listen ADDRESS] [-fail SEVERITY] [-age TIME] [-netns NAME|PATH]
+const help = `Usage: healthz [-listen ADDRESS] [-fail SEVERITY] [-age TIME]
+               [-netns NAME|PATH|PID]
 
 Serves /healthz: what is wrong with the TCP connections of a network namespace,
 as JSON. The status is 200, or 503 from the given severity on; 500 if it could

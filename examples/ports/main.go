@@ -27,7 +27,7 @@ import (
 	"github.com/seed16c515c6/timewait/sockdiag/health"
 )
 
-const help = `Usage: ports [-n N] [-wait TIME] [-json] [-netns NAME|PATH]
+const help = `Usage: ports [-n N] [-wait TIME] [-json] [-netns NAME|PATH|PID]
 
 Shows the destinations of outgoing connections, those with the least headroom
 first: how many connects to there succeed until one fails with EADDRNOTAVAIL

@@ -9,7 +9,7 @@ const (
 	ReuseIneffective  = "TW-REUSE-INEFFECTIVE" // [warning] or may, and it does not help
 	BucketOverflow    = "TW-BUCKET-OVERFLOW"   // [warning, critical] connections that close get no TIME_WAIT
 	CapLowered        = "TW-CAP-LOWERED"       // [info, warning] tcp_max_tw_buckets is below the kernel's own
-	Recycle           = "TW-RECYCLE-CONF"      // [critical] tcp_tw_recycle is on, on a kernel that still has it
+	Recycle           = "TW-RECYCLE-CONF"      // [critical] tcp_tw_recycle is on, on a kernel before 4.12; configuration files are not read
 	ServerCloses      = "TW-SERVER-CLOSES"     // [info] most TIME_WAITs are of connections that came in
 	ManyTimeWait      = "TW-OK"                // [info] many TIME_WAITs, which do no harm
 	PAWSSyn           = "TW-PAWS-SYN"          // [warning] connections that come in meet an older TIME_WAIT

@@ -21,7 +21,10 @@ type Checker struct {
 	mu     sync.Mutex
 	last   answer
 	flight chan struct{} // closed when the one who looks has done so; nil: nobody looks
-	base   *Snapshot     // what the next one is compared with
+
+	// Two earlier Snapshots, the later one at least window after the other: see
+	// before.
+	older, newer *Snapshot
 }
 
 // answer is what Check returned, and when it was found.
@@ -31,8 +34,8 @@ type answer struct {
 	at     time.Time // zero: there is none
 }
 
-// The Snapshot that a Checker compares with is older than window, so that something
-// that happened is told for as long, and not older than tooOld.
+// The Snapshot that a Checker compares with is older than window, as soon as there is
+// one, so that something that happened is told for as long, and not older than tooOld.
 const (
 	window = 10 * time.Second
 	tooOld = 5 * time.Minute
@@ -55,7 +58,10 @@ func (a *answer) maxAge(o *Options) time.Duration {
 //
 // The error is Take's, or that of ctx. If the one who looks gives up because of its
 // own context, another of those who wait looks instead.
-func (c *Checker) Check(ctx context.Context) (Report, error) {
+func (c *Checker) Check(ctx context.Context) (Report, error) { return c.check(ctx, ctx) }
+
+// check is Check, for one who waits by ctx, and would look by another context.
+func (c *Checker) check(ctx, looking context.Context) (Report, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return Report{}, err
@@ -69,7 +75,7 @@ func (c *Checker) Check(ctx context.Context) (Report, error) {
 		if flight == nil {
 			c.flight = make(chan struct{})
 			c.mu.Unlock()
-			return c.look(ctx)
+			return c.look(looking)
 		}
 		c.mu.Unlock()
 		select {
@@ -89,27 +95,50 @@ func (c *Checker) look(ctx context.Context) (Report, error) {
 		if ctx.Err() == nil || a.err == nil {
 			c.last = a // with ctx's end as the error, the others would have it
 		}
-		if now != nil && (c.base == nil || now.Time.Sub(c.base.Time) >= window) {
-			c.base = now
+		if now != nil {
+			c.remember(now)
 		}
 		close(c.flight)
 		c.flight = nil
 	}()
 	now, a.err = Take(ctx, c.source, c.opts)
 	if a.err == nil {
-		before := c.base // nobody else writes it meanwhile
-		if before != nil && now.Time.Sub(before.Time) > tooOld {
-			before = nil
-		}
-		a.report = NewReport(now, Diagnose(before, now, c.opts.Thresholds))
+		a.report = NewReport(now, Diagnose(c.before(now), now, c.opts.Thresholds))
 	}
 	a.at = time.Now()
 	return a.report, a.err
 }
 
+// before returns what a Snapshot is compared with. Only the one who looks calls it,
+// and nobody else writes meanwhile.
+func (c *Checker) before(now *Snapshot) *Snapshot {
+	before := c.older
+	if c.newer != nil && now.Time.Sub(c.newer.Time) >= window {
+		before = c.newer
+	}
+	if before != nil && now.Time.Sub(before.Time) > tooOld {
+		return nil
+	}
+	return before
+}
+
+// remember keeps a Snapshot for those to come, if the last one is old enough.
+func (c *Checker) remember(now *Snapshot) {
+	switch {
+	case c.newer == nil:
+		c.older, c.newer = now, now
+	case now.Time.Sub(c.newer.Time) >= window:
+		c.older, c.newer = c.newer, now
+	}
+}
+
 // ServeHTTP answers GET and HEAD with the Report as JSON. The status is 503 (service
 // unavailable) from severity Options.Fail on, and 200 below. If it could not look
 // the status is 500, and the object has the key error.
+//
+// A look that a request has begun goes on when its client goes away, so that the next
+// one has the answer: on a host with a million sockets it can take longer than a
+// prober waits.
 //
 // The answer has addresses and, with Options.Owners, names of processes: it is not
 // for everybody.
@@ -119,7 +148,7 @@ func (c *Checker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
 		return
 	}
-	report, err := c.Check(r.Context())
+	report, err := c.check(r.Context(), context.WithoutCancel(r.Context()))
 	var body []byte
 	status := http.StatusOK
 	if err == nil {

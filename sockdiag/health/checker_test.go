@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed16c515c6/timewait/sockdiag"
@@ -125,6 +127,68 @@ func TestGiveUp(t *testing.T) {
 	if _, err := c.Check(first); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that is done: %v", err)
 	}
+}
+
+// A prober that does not wait as long as a look takes leaves its answer to the next.
+func TestImpatient(t *testing.T) {
+	source := &counting{recorded: recording(), enter: make(chan struct{}, 100), leave: make(chan struct{})}
+	opts := checkerOptions()
+	opts.MaxAge = time.Hour
+	c := health.NewChecker(source, opts)
+	ctx, giveUp := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+	}()
+	<-source.enter
+	giveUp()
+	// One who waits gives up at once.
+	w := httptest.NewRecorder()
+	c.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+	if w.Code != 500 {
+		t.Errorf("who waited: %d %s", w.Code, w.Body)
+	}
+	close(source.leave)
+	<-done
+	w = httptest.NewRecorder()
+	c.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
+	if n := source.walks.Load(); w.Code != 200 || n != 1 {
+		t.Errorf("%d %s after %d looks, want one", w.Code, w.Body, n)
+	}
+}
+
+// What happened is told for ten seconds at least, and compared over ten at least,
+// however often it is asked.
+func TestWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := procNet("TCPTimeWaitOverflow 0", "ActiveOpens 0", quiet)
+		opts := checkerOptions()
+		opts.ProcNet, opts.MaxAge = net, time.Second
+		c := health.NewChecker(recording(), opts)
+		began := time.Now()
+		for range 60 {
+			second := int(time.Since(began) / time.Second)
+			if second == 21 {
+				net["netstat"] = file(columns("TcpExt", "TCPTimeWaitOverflow 7"))
+			}
+			r, err := c.Check(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			told := len(r.Findings) > 0
+			if due := second >= 21 && second < 31; due && !told || told && (second < 21 || second >= 41) {
+				t.Errorf("second %d: %+v", second, r.Findings)
+			}
+			if told {
+				var over int
+				if _, err := fmt.Sscanf(evidenceOf(r.Findings[0], "TcpExt.TCPTimeWaitOverflow"), "+7 in %d s", &over); err != nil || over < 10 || over >= 20 {
+					t.Errorf("second %d: %+v, %v", second, r.Findings[0], err)
+				}
+			}
+			time.Sleep(time.Second)
+		}
+	})
 }
 
 // An error is given again for a moment, and is not for good.

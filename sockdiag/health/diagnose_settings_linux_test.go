@@ -182,7 +182,7 @@ func TestPAWSSyn(t *testing.T) {
 				all := s.findings(before, now, health.Thresholds{})
 				f := want(t, all, health.PAWSSyn, health.Warning, "older")
 				if rfc1337 == "1" {
-					want(t, all, health.RFC1337, health.Warning, "clients cannot connect")
+					want(t, all, health.RFC1337, health.Warning, "clients may not get in")
 					if r := f.Remedies[0]; r.Set != "sysctl -w net.ipv4.tcp_rfc1337=0" {
 						t.Errorf("the first remedy is %+v", r)
 					}

@@ -132,6 +132,44 @@ func TestConstructed(t *testing.T) {
 	}
 }
 
+// Where a kernel has one number for old segments, whatever they were for: a busy
+// server has some, and they need not be a TIME_WAIT's.
+func TestOldSegments(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		counter  string
+		n, opens int // in ten seconds
+		severity health.Severity
+		words    []string
+	}{
+		{"a busy server", "PAWSEstab", 50, 10000, health.OK, nil},
+		{"many", "PAWSEstab", 50, 1000, health.Warning, []string{"50 segments in 10 s", "or open ones"}},
+		{"told apart", "PAWSTimewait", 50, 10000, health.Warning, []string{"50 segments in 10 s for connections in TIME_WAIT were"}},
+		{"told apart, few", "PAWSTimewait", 8, 10000, health.OK, nil},
+		{"told apart, of few connections", "PAWSTimewait", 8, 100, health.Warning, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			listener := conn(tcpstate.Listen, "10.0.0.1:443", "0.0.0.0:0")
+			look := func(at time.Duration, n, opens int) *health.Snapshot {
+				return host(t, at, nil, tt.counter+" "+strconv.Itoa(n), "PassiveOpens "+strconv.Itoa(opens), quiet,
+					listener, timeWait("10.0.0.1:443", "10.0.0.2:40000", time.Minute))
+			}
+			all := health.Diagnose(look(0, 0, 0), look(10*time.Second, tt.n, tt.opens), health.Thresholds{})
+			checkFindings(t, all)
+			want(t, all, health.PAWSSyn, tt.severity, tt.words...)
+		})
+	}
+}
+
+// Connections that got no TIME_WAIT before the limit was raised.
+func TestRaisedLimit(t *testing.T) {
+	before := host(t, 0, []string{"ipv4/tcp_max_tw_buckets", "5000"}, "TCPTimeWaitOverflow 0", "ActiveOpens 0", quiet)
+	now := host(t, 10*time.Second, nil, "TCPTimeWaitOverflow 9", "ActiveOpens 0", quiet)
+	all := health.Diagnose(before, now, health.Thresholds{})
+	checkFindings(t, all)
+	want(t, all, health.BucketOverflow, health.Critical, "9 connections", "was 5000, and is 131072 now")
+}
+
 // What connection tracking dropped, by its counters.
 func TestConntrackDrops(t *testing.T) {
 	for _, tt := range []struct {
@@ -188,6 +226,9 @@ func TestDatabase(t *testing.T) {
 	checkFindings(t, all)
 	f := want(t, all, health.PortExhaustion, health.Critical, "232 of 28232", "10.0.0.2:5432", "28000 in TIME_WAIT", "at the present rate they last")
 	shows(t, f, "headroom", 232)
+	if who := evidenceOf(f, "process"); !strings.HasPrefix(who, "none has") {
+		t.Errorf("whose: %q", who)
+	}
 	shows(t, f, "closed per second", "467/s") // 28000/60: as many end as are made
 	want(t, all, health.ReuseOff, health.Warning, "loopback only", "10.0.0.2:5432")
 	if all[0].ID != health.PortExhaustion || !strings.Contains(all[0].Remedies[0].Do, "pool") {
@@ -236,6 +277,76 @@ func TestGrowingUse(t *testing.T) {
 	want(t, health.Diagnose(nil, now, health.Thresholds{}), health.PortExhaustion, health.Warning, "they last")
 }
 
+// Of two listeners on a port, for IPv4 and IPv6, one has a full queue.
+func TestHalfOpenBesideAnother(t *testing.T) {
+	full, other := conn(tcpstate.Listen, "0.0.0.0:443", "0.0.0.0:0"), conn(tcpstate.Listen, "[::]:443", "[::]:0")
+	full.RecvQueue, full.SendQueue, other.SendQueue = 6, 5, 4096
+	half := conn(tcpstate.SynRecv, "10.0.0.1:443", "10.0.0.2:40000")
+	half.Timer = sockdiag.Timer{Kind: sockdiag.TimerRetransmit, Retransmits: 1}
+	look := func() []health.Finding {
+		all := health.Diagnose(nil, host(t, 0, nil, "TW 1", "ActiveOpens 0", quiet, full, other, half), health.Thresholds{})
+		checkFindings(t, all)
+		return all
+	}
+	f := want(t, look(), health.HalfOpenMismatch, health.Warning, "1 clients of port 443")
+	shows(t, f, "of those full", 1)
+	full.RecvQueue = 5
+	want(t, look(), health.HalfOpenMismatch, health.OK)
+}
+
+// FIN_WAIT2s of a server's clients are told by its port.
+func TestFinWait2OfClients(t *testing.T) {
+	listener := conn(tcpstate.Listen, "10.0.0.1:443", "0.0.0.0:0")
+	sockets := []sockdiag.Socket{listener}
+	for range 1001 {
+		s := conn(tcpstate.FinWait2, "10.0.0.1:443", "10.0.0.2:40000")
+		s.Timer.Kind = sockdiag.TimerTimeWait
+		sockets = append(sockets, s)
+	}
+	all := health.Diagnose(nil, host(t, 0, nil, "TW 1", "ActiveOpens 0", quiet, sockets...), health.Thresholds{})
+	checkFindings(t, all)
+	shows(t, want(t, all, health.FinWait2Pileup, health.Warning), "most of clients of our port", "443 (1001)")
+}
+
+// The closing connections of a busy server, and those whose peers do not answer.
+func TestClosing(t *testing.T) {
+	for _, tt := range []struct {
+		name                        string
+		closing, stuck, established int
+		severity                    health.Severity
+	}{
+		{"all in passing", 500, 0, 0, health.OK},
+		{"few are stuck", 500, 100, 0, health.OK},
+		{"many are stuck", 0, 101, 0, health.Warning},
+		{"many, and a small part", 0, 101, 5050, health.OK},
+		{"many, and too large a part", 0, 101, 5049, health.Warning},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var sockets []sockdiag.Socket
+			add := func(n int, state tcpstate.State, retransmits uint8) {
+				for range n {
+					s := conn(state, "10.0.0.1:443", "10.0.0.2:40000")
+					s.Timer = sockdiag.Timer{Kind: sockdiag.TimerRetransmit, Retransmits: retransmits}
+					sockets = append(sockets, s)
+				}
+			}
+			for _, state := range []tcpstate.State{tcpstate.LastAck, tcpstate.FinWait1} {
+				add(tt.closing, state, 2)
+				add(tt.stuck, state, 3)
+			}
+			add(tt.established, tcpstate.Established, 0)
+			all := health.Diagnose(nil, host(t, 0, nil, "TW 1", "ActiveOpens 0", quiet, sockets...), health.Thresholds{})
+			checkFindings(t, all)
+			word := strconv.Itoa(tt.stuck) + " connections"
+			if tt.severity == health.OK {
+				word = ""
+			}
+			want(t, all, health.LastAckStuck, tt.severity, word)
+			want(t, all, health.FinWait1Stuck, tt.severity, word)
+		})
+	}
+}
+
 // Sockets that stay in CLOSE_WAIT: for longer than a minute, by their own account or
 // by two Snapshots.
 func TestOldCloseWait(t *testing.T) {
@@ -255,6 +366,45 @@ func TestOldCloseWait(t *testing.T) {
 	shows(t, f, "oldest of 1", "at least 3 minutes")
 	other.CloseWaitOwned = 1000
 	want(t, health.Diagnose(nil, other, health.Thresholds{}), health.CloseWaitLeak, health.Critical)
+}
+
+// More sockets in CLOSE_WAIT than before: the same and some more, or others, as on a
+// busy server, where each is there for a moment.
+func TestCloseWaitInPassing(t *testing.T) {
+	look := func(at time.Duration, first, last uint64) *health.Snapshot {
+		var sockets []sockdiag.Socket
+		for cookie := first; cookie <= last; cookie++ {
+			s := conn(tcpstate.CloseWait, "10.0.0.1:443", "10.0.0.2:40000")
+			s.Cookie, s.Inode = cookie, uint32(cookie)
+			sockets = append(sockets, s)
+		}
+		return host(t, at, nil, "TW 1", "ActiveOpens 0", quiet, sockets...)
+	}
+	before := look(0, 1, 200)
+	want(t, health.Diagnose(before, look(10*time.Second, 1001, 1210), health.Thresholds{}), health.CloseWaitLeak, health.OK)
+	want(t, health.Diagnose(before, look(10*time.Second, 151, 360), health.Thresholds{}), health.CloseWaitLeak, health.OK)
+	want(t, health.Diagnose(before, look(10*time.Second, 1, 210), health.Thresholds{}), health.CloseWaitLeak, health.Warning, "210 connections (+10")
+	want(t, health.Diagnose(before, look(10*time.Second, 21, 2000), health.Thresholds{}), health.CloseWaitLeak, health.Warning)
+	want(t, health.Diagnose(look(0, 1, 0), look(10*time.Second, 1, 101), health.Thresholds{}), health.CloseWaitLeak, health.Warning)
+}
+
+// A queue is nearly full where there is room for few, and holds one more than its
+// limit.
+func TestAcceptQueue(t *testing.T) {
+	for _, tt := range []struct {
+		queued, limit uint32
+		severity      health.Severity
+	}{
+		{0, 0, health.OK}, {1, 0, health.Critical}, {1, 1, health.OK}, {2, 1, health.Critical}, {4, 5, health.OK}, {5, 5, health.Warning},
+		{102, 127, health.OK}, {103, 127, health.Warning}, {128, 127, health.Critical},
+	} {
+		l := conn(tcpstate.Listen, "10.0.0.1:443", "0.0.0.0:0")
+		l.RecvQueue, l.SendQueue = tt.queued, tt.limit
+		all := health.Diagnose(nil, host(t, 0, nil, "TW 1", "ActiveOpens 0", quiet, l), health.Thresholds{})
+		if f := want(t, all, health.AcceptOverflow, tt.severity); t.Failed() {
+			t.Fatalf("%d of %d: %+v", tt.queued, tt.limit, f)
+		}
+	}
 }
 
 // Diagnose looks at its arguments alone, and takes what there is of them.

@@ -30,12 +30,14 @@
 // have a connection to there already; and those with a TIME_WAIT that connect() may
 // take over (tcp_tw_reuse).
 //
-// It is a number of the moment, and an upper bound in two cases. A socket that was
+// It is a number of the moment, and an upper bound in some cases. A socket that was
 // bound to a port and then connected blocks it for all other destinations, as do its
 // TIME_WAIT and a connection that came in to a listener that is gone; sock_diag does
-// not tell those from others. And where the ends
-// of the range are both even or both odd, connect() may pass over one port. A
-// program that gives its sockets IP_LOCAL_PORT_RANGE has a range of its own.
+// not tell those from others. Only a TIME_WAIT whose connection had timestamps is
+// taken over; which ones had, sock_diag does not tell either, and they are all
+// counted unless this host has timestamps off. And where the ends of the range are
+// both even or both odd, connect() may pass over one port. A program that gives its
+// sockets IP_LOCAL_PORT_RANGE has a range of its own.
 // Behind a router that translates addresses the router has a headroom, too, which
 // cannot be seen from here.
 package health

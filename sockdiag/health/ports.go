@@ -136,7 +136,8 @@ const ahead = 24 * time.Hour
 // Snapshot of the same namespace. With nil, or one that is not a second older, the
 // rate is that of the last ten seconds, which the TIME_WAITs themselves tell, and
 // the number in other states is taken to stay. Today's TIME_WAITs end when their 60
-// seconds are over.
+// seconds are over; those that connect() took over meanwhile are not counted as
+// closed, so that where Reuse is, Closing can be too low.
 func (s *Snapshot) Outlook(d *Destination, before *Snapshot) Outlook {
 	o := Outlook{Closing: float64(d.Ages[0]) / ageStep.Seconds()}
 	others := d.Used - d.TimeWait

@@ -2,6 +2,7 @@ package health
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -27,6 +28,33 @@ func (l *look) stale(now, before []Sampled) (list []Sampled) {
 		}
 	}
 	return list
+}
+
+// closeWaitStays reports whether at least half of the sockets that were in CLOSE_WAIT
+// before still are: every connection that its peer closes is in that state for a
+// moment, so a busy host always has some.
+func (l *look) closeWaitStays() bool {
+	here := map[uint64]bool{}
+	worst := uint64(0)
+	for i := range l.now.CloseWait {
+		cookie := l.now.CloseWait[i].ID.Cookie
+		here[cookie] = true
+		worst = max(worst, mix(cookie))
+	}
+	if len(here) < sampleSize {
+		worst = math.MaxUint64 // these are all
+	}
+	was, still := 0, 0
+	for i := range l.before.CloseWait {
+		// With a higher hash it would not be in the sample any more.
+		if cookie := l.before.CloseWait[i].ID.Cookie; mix(cookie) <= worst {
+			was++
+			if here[cookie] {
+				still++
+			}
+		}
+	}
+	return 2*still >= was
 }
 
 func (l *look) earlier() *Snapshot {
@@ -64,7 +92,7 @@ func (l *look) sampleEvidence(list []Evidence, sample []Sampled) []Evidence {
 func closeWaitLeak(l *look) []Finding {
 	n := l.now.CloseWaitOwned
 	stale := l.stale(l.now.CloseWait, l.earlier().CloseWait)
-	grows := l.before != nil && n > l.before.CloseWaitOwned && n > uint64(l.t.CloseWait)
+	grows := l.before != nil && n > l.before.CloseWaitOwned && n > uint64(l.t.CloseWait) && l.closeWaitStays()
 	if len(stale) == 0 && !grows {
 		return nil
 	}
@@ -89,7 +117,7 @@ func closeWaitLeak(l *look) []Finding {
 		f.Severity = Critical
 	}
 	f.Evidence = l.sampleEvidence(evidence("CLOSE_WAIT", n), sample)
-	f.Why = "CLOSE_WAIT is the state between the peer's close and ours. It lasts until the program closes the socket: no timer of the kernel's ends it, and no setting shortens it. Each holds a descriptor, and when these run out the program can neither accept nor connect."
+	f.Why = "CLOSE_WAIT is the state between the peer's close and ours. It lasts until the program closes the socket, and no setting shortens it. (Keepalive ends the connection once the peer has forgotten it, but the descriptor stays.) Each holds a descriptor, and when these run out the program can neither accept nor connect."
 	f.Remedies = []Remedy{
 		{Do: "Mend the program: close each connection when reading returns the end of the stream or an error (in Go: defer conn.Close(), resp.Body.Close() on every path), and set deadlines for reading and writing."},
 		{Do: "Until then start it anew before it runs out of descriptors. ls /proc/PID/fd | wc -l tells how many it has, and /proc/PID/limits how many it may."},
@@ -124,6 +152,15 @@ func finWait2Pileup(l *look) (found []Finding) {
 		if most != nil {
 			f.Evidence = append(f.Evidence, Evidence{"most to", fmt.Sprintf("%v (%d)", most.Remote, most.FinWait2)})
 		}
+		var ours *ListeningPort
+		for i := range l.now.Listening {
+			if p := &l.now.Listening[i]; p.FinWait2 > 0 && (ours == nil || p.FinWait2 > ours.FinWait2) {
+				ours = p
+			}
+		}
+		if ours != nil {
+			f.Evidence = append(f.Evidence, Evidence{"most of clients of our port", fmt.Sprintf("%d (%d)", ours.Port, ours.FinWait2)})
+		}
 		if timeout.Known && timeout.Value > 15*time.Second {
 			f.Remedies = append(f.Remedies, setTo("Wait less for them, 15 to 60 seconds; never 61 to 119, which is shorter than it says. Peers that close later get a RST.", "net.ipv4.tcp_fin_timeout", 15, timeout.Value))
 		}
@@ -146,16 +183,22 @@ func finWait2Pileup(l *look) (found []Finding) {
 	return found
 }
 
+// stuck reports whether that many closing connections are more than a host of this
+// size always has.
+func (l *look) stuck(n uint64, threshold int) bool {
+	return n > uint64(threshold) && 50*n > l.now.Counts[tcpstate.Established]
+}
+
 func lastAckStuck(l *look) []Finding {
 	n, unanswered := l.now.Counts[tcpstate.LastAck], l.now.LastAckUnanswered
-	if n <= uint64(l.t.LastAck) && 10*unanswered <= uint64(l.t.LastAck) {
+	if !l.stuck(unanswered, l.t.LastAck) {
 		return nil
 	}
 	return []Finding{{
 		ID: LastAckStuck, Severity: Warning,
-		Summary:  fmt.Sprintf("%d connections wait for the acknowledgement of our FIN (LAST_ACK), which was sent again three times or more for %d", n, unanswered),
-		Evidence: evidence("LAST_ACK", n, "sent again three times or more", unanswered, "net.ipv4.tcp_orphan_retries", l.now.Settings.OrphanRetries.Value),
-		Why:      "The peer closed and then went away, or something on the way drops the last segments. The kernel repeats them for a while (tcp_orphan_retries; 0 means 8 times).",
+		Summary:  fmt.Sprintf("%d connections wait in vain for the acknowledgement of our FIN (LAST_ACK); %d are in that state", unanswered, n),
+		Evidence: evidence("LAST_ACK", n, "sent again three times or more, or before a closed window", unanswered, "net.ipv4.tcp_orphan_retries", l.now.Settings.OrphanRetries.Value),
+		Why:      "The peer closed and then went away, or something on the way drops the last segments, or the peer does not read what was sent before. The kernel repeats them for a while (tcp_orphan_retries; 0 means 8 times).",
 		Remedies: append([]Remedy{{Do: "Look at what is between: a firewall or balancer that forgets a connection as soon as it sees a FIN."}}, l.orphanRetries()...),
 	}}
 }
@@ -170,14 +213,14 @@ func (l *look) orphanRetries() []Remedy {
 }
 
 func finWait1Stuck(l *look) []Finding {
-	n, probing := l.now.Counts[tcpstate.FinWait1], l.now.FinWait1Probing
-	if n <= uint64(l.t.FinWait1) && 10*probing <= uint64(l.t.FinWait1) {
+	n, probing, unanswered := l.now.Counts[tcpstate.FinWait1], l.now.FinWait1Probing, l.now.FinWait1Unanswered
+	if !l.stuck(probing+unanswered, l.t.FinWait1) {
 		return nil
 	}
 	return []Finding{{
 		ID: FinWait1Stuck, Severity: Warning,
-		Summary:  fmt.Sprintf("%d connections are closed here with data that the peer has not taken (FIN_WAIT1), %d of them because its window is closed", n, probing),
-		Evidence: evidence("FIN_WAIT1", n, "before a closed window", probing, "net.ipv4.tcp_orphan_retries", l.now.Settings.OrphanRetries.Value),
+		Summary:  fmt.Sprintf("%d connections are closed here and their peers do not take the end (FIN_WAIT1), %d of them because the peer's window is closed", probing+unanswered, probing),
+		Evidence: evidence("FIN_WAIT1", n, "before a closed window", probing, "sent again three times or more", unanswered, "net.ipv4.tcp_orphan_retries", l.now.Settings.OrphanRetries.Value),
 		Why:      "Our FIN waits behind data. The peer does not read, or cannot be reached. The data stays in the kernel's memory until the kernel gives up.",
 		Remedies: append([]Remedy{
 			{Do: "Look at the peers: their programs do not read what they asked for."},
@@ -196,7 +239,7 @@ func abortiveClose(l *look) []Finding {
 		ID: AbortiveClose, Severity: Warning,
 		Summary:  fmt.Sprintf("%d connections%s were closed by a reset, %d were opened", n, l.during(), opened),
 		Evidence: l.counterEvidence(nil, "TcpExt.TCPAbortOnData", "TcpExt.TCPAbortOnClose", "Tcp.EstabResets", "Tcp.ActiveOpens", "Tcp.PassiveOpens"),
-		Why:      "close() sends a RST instead of a FIN if the program set SO_LINGER to 0 seconds (TCPAbortOnData), or did not read all that had come (TCPAbortOnClose). The peer gets an error, and can lose data that was on the way.",
+		Why:      "close() sends a RST instead of a FIN if the program set SO_LINGER to 0 seconds (TCPAbortOnData), or did not read all that had come (TCPAbortOnClose). So does the kernel when the peer still sends after close() (TCPAbortOnData, too). Balancers do so on purpose, in their health checks. The peer gets an error, and can lose data that was on the way.",
 		Remedies: []Remedy{
 			{Do: "Do not set SO_LINGER to 0 in order to have no TIME_WAIT (in Go: SetLinger(0))."},
 			{Do: "Read to the end before closing (in Go, of an HTTP response: io.Copy(io.Discard, resp.Body))."},

@@ -107,7 +107,7 @@ func conntrackPressure(l *look) []Finding {
 	}
 	f.Evidence = l.counterEvidence(evidence("net.netfilter.nf_conntrack_count", count.Value, "net.netfilter.nf_conntrack_max", limit.Value),
 		"nf_conntrack.drop", "nf_conntrack.early_drop", "nf_conntrack.insert_failed")
-	f.Why = "When the table is full the kernel drops the first packet of every new connection (\"nf_conntrack: table full, dropping packet\"). It keeps a connection in TIME_WAIT for 120 seconds, twice as long as the socket, and an established one for 5 days after its last packet."
+	f.Why = "When the table is full the kernel drops the first packet of every new connection (\"nf_conntrack: table full, dropping packet\"). By default it keeps a connection in TIME_WAIT for 120 seconds, twice as long as the socket, and an established one for 5 days after its last packet."
 	f.Remedies = []Remedy{
 		setTo("Raise the limit (in the initial network namespace; 1 MiB for about 3000), and nf_conntrack_buckets with it.", "net.netfilter.nf_conntrack_max", 2*limit.Value, limit.Value),
 		{Do: "Do not track what needs no tracking (NOTRACK in the raw table), such as connections to a service of this host."},

@@ -11,7 +11,7 @@ func acceptOverflow(l *look) (found []Finding) {
 	why := "When a connection is complete it waits in its listener's queue for accept(). The queue holds one more than listen()'s backlog, which net.core.somaxconn limits. When it is full the kernel drops what comes: clients wait for seconds and try again, or think that they are connected."
 	for i := range l.now.Listeners {
 		r := &l.now.Listeners[i]
-		if r.Queued == 0 || float64(r.Queued) < l.t.Backlog*float64(r.Limit) {
+		if r.fullness() < l.t.Backlog {
 			continue
 		}
 		f := Finding{
@@ -65,13 +65,13 @@ func (l *look) acceptRemedies(limit int) []Remedy {
 func halfOpenMismatch(l *look) (found []Finding) {
 	for i := range l.now.Listening {
 		p := &l.now.Listening[i]
-		if p.SynRecvRetried == 0 || p.Queued <= p.Limit {
+		if p.SynRecvRetried == 0 || p.Full == 0 {
 			continue
 		}
 		found = append(found, Finding{
 			ID: HalfOpenMismatch, Severity: Warning,
 			Summary:  fmt.Sprintf("%d clients of port %d may think that they are connected, and are not: its queue is full", p.SynRecvRetried, p.Port),
-			Evidence: l.now.withHolders(evidence("port", p.Port, "SYN_RECV", p.SynRecv, "SYN-ACK sent again", p.SynRecvRetried, "waiting", p.Queued, "backlog", p.Limit), l.now.inodesOf(p.Port)...),
+			Evidence: l.now.withHolders(evidence("port", p.Port, "SYN_RECV", p.SynRecv, "SYN-ACK sent again", p.SynRecvRetried, "waiting", p.Queued, "backlog", p.Limit, "listeners", p.Listeners, "of those full", p.Full), l.now.inodesOf(p.Port)...),
 			Why:      "The last ACK of a handshake that meets a full queue is dropped. The client has its side in ESTABLISHED and may send; here the connection is still in SYN_RECV, and the kernel sends its SYN-ACK again.",
 			Remedies: l.acceptRemedies(int(p.Limit)),
 		})

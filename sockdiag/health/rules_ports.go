@@ -57,6 +57,9 @@ func (l *look) destinationEvidence(d *Destination) []Evidence {
 	if d.Missed > 0 {
 		list = append(list, Evidence{"not counted", "at most " + strconv.Itoa(d.Missed)})
 	}
+	if d.Inode == 0 {
+		return append(list, Evidence{"process", "none has a connection to there open now; a TIME_WAIT belongs to nobody any more"})
+	}
 	return l.now.withHolders(list, d.Inode)
 }
 

@@ -31,7 +31,10 @@ func bucketOverflow(l *look) []Finding {
 	n := l.now.minis()
 	refused, _ := l.delta("TcpExt.TCPTimeWaitOverflow")
 	f := Finding{ID: BucketOverflow, Severity: Critical}
+	was := l.earlier().Settings.MaxTWBuckets.Or(limit.Value)
 	switch {
+	case refused > 0 && was != limit.Value:
+		f.Summary = fmt.Sprintf("%d connections%s got no TIME_WAIT: tcp_max_tw_buckets was %d, and is %d now", refused, l.during(), was, limit.Value)
 	case refused > 0 && limit.Value >= 0 && 2*n < limit.Value:
 		f.Summary = fmt.Sprintf("%d connections%s got no TIME_WAIT, though there are only %d of %d: memory was short", refused, l.during(), n, limit.Value)
 	case refused > 0:
@@ -198,7 +201,10 @@ func (l *look) rejected() (n int64, counter string, trouble bool) {
 		return n, counter, false
 	}
 	opens, _ := l.delta("Tcp.PassiveOpens")
-	return n, counter, l.perSecond(n) > l.t.PAWS || 100*n > opens && n >= 5
+	// Of open connections, which are in the same number then, a busy host always has
+	// some old segments.
+	many := alone && l.perSecond(n) > l.t.PAWS
+	return n, counter, many || 100*n > opens && n >= 5
 }
 
 func pawsSyn(l *look) []Finding {
@@ -213,14 +219,15 @@ func pawsSyn(l *look) []Finding {
 		Why:      "A client that uses a port again is let in over the old TIME_WAIT if its timestamp is newer. Behind a router that gives its port to another client, or to a client whose kernel has a timestamp offset per connection (Linux 7.0, and stable releases of 2026), it can be older. The answer is an ACK, to which the client sends a RST, and then its SYN again.",
 	}
 	if strings.HasSuffix(counter, "PAWSEstab") {
-		f.Why += " This kernel counts segments of open connections in the same number."
+		f.Summary = fmt.Sprintf("%d segments%s, for connections in TIME_WAIT or open ones, were older than these: clients may be slow to connect, or fail", n, l.during())
+		f.Why += " Before Linux 6.16 segments of open connections are in the same number, so it may be these: then something on the way changes timestamps, or delays segments."
 	}
 	if r := l.now.Settings.RFC1337; r.Known && r.Value {
 		f.Remedies = append(f.Remedies, setTo("Let that RST end the TIME_WAIT: with tcp_rfc1337 it is ignored, and the client never gets in.", "net.ipv4.tcp_rfc1337", false, true))
 	}
 	f.Remedies = append(f.Remedies,
 		Remedy{Do: "On the router, do not choose ports at random (MASQUERADE --random-fully), or give it more addresses."},
-		Remedy{Do: "On clients behind it, use the plain clock for timestamps.", Set: "sysctl -w net.ipv4.tcp_timestamps=2", Undo: "sysctl -w net.ipv4.tcp_timestamps=1", Linux: "4.10"},
+		Remedy{Do: "On the clients behind it, not here, use the plain clock for timestamps: net.ipv4.tcp_timestamps=2. The default is 1.", Linux: "4.10"},
 		Remedy{Do: "Let clients close first: TIME_WAIT is then theirs."})
 	return []Finding{f}
 }
@@ -239,7 +246,7 @@ func rfc1337(l *look) []Finding {
 	}
 	if n, _, trouble := l.rejected(); trouble {
 		f.Severity = Warning
-		f.Summary = fmt.Sprintf("clients cannot connect: %d segments%s were too old for a TIME_WAIT, and tcp_rfc1337=1 keeps their RST from ending it", n, l.during())
+		f.Summary = fmt.Sprintf("clients may not get in: %d segments%s were too old for a TIME_WAIT, and tcp_rfc1337=1 keeps their RST from ending it", n, l.during())
 	}
 	return []Finding{f}
 }

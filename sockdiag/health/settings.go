@@ -28,7 +28,8 @@ func (s Setting[T]) Or(fallback T) T {
 }
 
 // Settings are those settings that a diagnosis looks at. Package sysctl says what
-// each does. Those of scope host are mostly missing outside the initial network
+// each does. They are what the kernel has, not what configuration files say. Those of
+// scope host are mostly missing outside the initial network
 // namespace.
 type Settings struct {
 	PortRange         Setting[sysctl.PortRange]  // ip_local_port_range

@@ -23,13 +23,14 @@ type Snapshot struct {
 	Counts   tcpstate.Counts // TCP sockets by state
 	FinWait2 FinWait2        // those in FIN_WAIT2, by kind
 
-	CloseWaitOwned    uint64 // in CLOSE_WAIT and a process's
-	FinWait1Probing   uint64 // in FIN_WAIT1 before the closed window of a peer
-	LastAckUnanswered uint64 // in LAST_ACK, the FIN sent again three times or more
-	NoKeepalive       uint64 // in ESTABLISHED, nothing under way and no timer: nobody would notice that the peer has gone
-	Outgoing          uint64 // connections from ports of the range on which nobody listens
-	OutsideRange      uint64 // connections from other ports, on which nobody listens
-	FullQueues        uint64 // listeners that hold one connection more than their limit, and take no more
+	CloseWaitOwned     uint64 // in CLOSE_WAIT and a process's
+	FinWait1Probing    uint64 // in FIN_WAIT1 before the closed window of a peer
+	FinWait1Unanswered uint64 // in FIN_WAIT1 otherwise, data or the FIN sent again three times or more
+	LastAckUnanswered  uint64 // in LAST_ACK, the FIN sent again three times or more, or before a closed window
+	NoKeepalive        uint64 // in ESTABLISHED, nothing under way and no timer: nobody would notice that the peer has gone
+	Outgoing           uint64 // connections from ports of the range on which nobody listens
+	OutsideRange       uint64 // connections from other ports, on which nobody listens
+	FullQueues         uint64 // listeners that hold one connection more than their limit, and take no more
 
 	// Ports are the local ports that connect() chooses from.
 	Ports Ports
@@ -102,6 +103,7 @@ type ListeningPort struct {
 	Listeners int    // SO_REUSEPORT and different addresses allow for several
 	Queued    uint64 // connections that wait for accept(2), of all of them
 	Limit     uint64 // the room for those
+	Full      int    // of Listeners, those that hold one connection more than their limit, and take no more
 
 	SynRecv        uint64 // half-open connections
 	SynRecvRetried uint64 // of those, the SYN-ACK sent again

@@ -86,13 +86,14 @@ const (
 // The sockets are walked once, without attributes. The listeners are asked for
 // before, which does not walk them again, because a connection on a port with a
 // listener uses up no port for connections that go out. The memory that it takes
-// is about two megabytes, however many sockets and destinations there are.
+// is about two megabytes, however many sockets and destinations there are, and some
+// hundred bytes for each port with a listener.
 //
 // Sockets, settings and counters are of one namespace, or Take fails. What the
 // namespace has and cannot be read is in Snapshot.Gaps.
 func Take(ctx context.Context, c Source, opts Options) (*Snapshot, error) {
 	if opts.Destinations < 0 || opts.Listeners < 0 {
-		return nil, fmt.Errorf("health: Options.Destinations %d and Listeners %d are not both above 0: %w", opts.Destinations, opts.Listeners, fs.ErrInvalid)
+		return nil, fmt.Errorf("health: Options.Destinations %d or Listeners %d is below 0: %w", opts.Destinations, opts.Listeners, fs.ErrInvalid)
 	}
 	s := &Snapshot{Time: time.Now()}
 	if err := s.readProc(c, &opts); err != nil {
@@ -154,6 +155,7 @@ var counterFiles = [...]procnet.File{procnet.Netstat, procnet.SNMP, procnet.Sock
 
 func (s *Snapshot) readSys(fsys fs.FS) {
 	var gaps []string
+	fsys = newOnce(fsys)
 	s.Settings, gaps = readSettings(fsys)
 	s.Gaps = append(s.Gaps, gaps...)
 	if text, err := fs.ReadFile(fsys, "kernel/osrelease"); err == nil {

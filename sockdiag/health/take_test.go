@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -130,6 +131,43 @@ func timeWait(local, remote string, left time.Duration) sockdiag.Socket {
 }
 
 func addr(text string) netip.AddrPort { return netip.MustParseAddrPort(text) }
+
+// visited counts how often each file is opened.
+type visited struct {
+	fs.FS
+	opened map[string]int
+}
+
+func (v visited) Open(name string) (fs.File, error) {
+	v.opened[name]++
+	return v.FS.Open(name)
+}
+
+// Each setting is read once, but for one that is very long, which is read whole.
+func TestReadOnce(t *testing.T) {
+	var list []string
+	for port := 40001; port < 42000; port += 2 {
+		list = append(list, strconv.Itoa(port))
+	}
+	source := visited{procSys("ipv4/ip_local_reserved_ports", strings.Join(list, ","), "ipv4/tcp_fin_timeout", "61", "ipv4/tcp_max_tw_buckets", "7"), map[string]int{}}
+	opts := recordedOptions()
+	opts.ProcSys = source
+	s, err := health.Take(t.Context(), recording(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Ports.Reserved != len(list) || !s.Settings.TWReuse.Known || s.Settings.MaxTWBuckets.Default != 131072 || len(s.Settings.Traps) != 2 || s.Kernel.String() == "" || len(s.Gaps) > 0 {
+		t.Errorf("%+v %+v", s.Ports, s.Settings)
+	}
+	for name, n := range source.opened {
+		if n > 1 && name != "net" && name != "net/ipv4/ip_local_reserved_ports" {
+			t.Errorf("%s was opened %d times", name, n)
+		}
+	}
+	if len(source.opened) < 40 {
+		t.Errorf("only %d files were asked for", len(source.opened))
+	}
+}
 
 // What counts as use of a destination's ports, and what does not.
 func TestRecorded(t *testing.T) {

@@ -78,6 +78,7 @@ func (t *tally) listener(s *sockdiag.Socket) {
 	p.Limit += uint64(limit)
 	if queued > limit {
 		t.snapshot.FullQueues++
+		p.Full++
 	}
 	t.keep(Listener{Local: plain(s.Local), Interface: s.Interface, Queued: queued, Limit: limit, Cookie: s.Cookie, Inode: s.Inode})
 }
@@ -128,11 +129,14 @@ func (t *tally) row(s *sockdiag.Socket) {
 			t.finWait2.add(s)
 		}
 	case tcpstate.FinWait1:
-		if s.Timer.Kind == sockdiag.TimerProbe {
+		switch {
+		case s.Timer.Kind == sockdiag.TimerProbe:
 			n.FinWait1Probing++
+		case s.Timer.Retransmits >= 3:
+			n.FinWait1Unanswered++
 		}
 	case tcpstate.LastAck:
-		if s.Timer.Retransmits >= 3 {
+		if s.Timer.Retransmits >= 3 || s.Timer.Kind == sockdiag.TimerProbe {
 			n.LastAckUnanswered++
 		}
 	case tcpstate.CloseWait:

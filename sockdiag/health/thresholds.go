@@ -15,19 +15,25 @@ type Thresholds struct {
 	// Bound is the share of the ports that are bound by sockets that do nothing.
 	Bound float64 // 0.20
 
-	// Backlog is the share of a listener's queues.
+	// Backlog is the share of a listener's queues, which hold one connection more than
+	// their limit.
 	Backlog float64 // 0.80
 	// Cookies is the SYN cookies a second that nobody came back with.
 	Cookies float64 // 100
 	// Silent is the connections to one destination whose SYN was sent three times.
 	Silent int // 10
 
-	// CloseWait is the sockets in CLOSE_WAIT, if their number grows. One that is
-	// older than a minute is a Finding in any case.
+	// CloseWait is the sockets in CLOSE_WAIT, if their number grows and most of the
+	// earlier ones are still there. One that is older than a minute is a Finding in any
+	// case.
 	CloseWait int // 100
 	FinWait2  int // 1000: those of which a fifth of TIME_WAIT is less
-	LastAck   int // 100, or a tenth of it that was sent three times again
-	FinWait1  int // 100, or a tenth of it before a closed window
+	// LastAck and FinWait1 are the sockets in these states that do not get on: what
+	// they sent was sent again three times or more, or the peer's window is closed.
+	// They have to be a fiftieth of the established connections besides: some of the
+	// peers of a busy host always vanish, and all closes pass these states.
+	LastAck  int // 100
+	FinWait1 int // 100
 	// Aborts is the share of closes by reset, of the connections opened.
 	Aborts float64 // 0.05
 	// Idle is the established connections without keepalive, if they are most.
@@ -42,7 +48,8 @@ type Thresholds struct {
 	ConntrackCritical float64 // 0.95
 
 	// PAWS is the segments a second that came in for a TIME_WAIT and were older than
-	// it; or one in a hundred of the connections that were accepted.
+	// it; or one in a hundred of the connections that were accepted. Before Linux 6.16
+	// that alone, as the number has segments of open connections in it.
 	PAWS float64 // 1
 	// PAWSEstablished is the share of segments that was dropped as too old.
 	PAWSEstablished float64 // 0.001
