@@ -82,7 +82,7 @@ const turn = 5 * time.Millisecond
 func (c *conn) takeTurn() {
 	if now := time.Now(); now.Sub(c.turned) > turn {
 		runtime.Gosched()
-		c.turned = now
+		c.turned = time.Now() // now: what others took of it is theirs
 	}
 }
 

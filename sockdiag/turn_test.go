@@ -1,0 +1,41 @@
+package sockdiag
+
+import (
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// The time that a dump has left to others does not count as its own: it would leave
+// them all there is after each batch, and take hundreds of times as long.
+func TestTurnOfOthers(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	late := 0
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody else has a turn")
+		}
+		c := new(conn)
+		var ended atomic.Pointer[time.Time]
+		go func() {
+			begin := time.Now()
+			for time.Since(begin) < time.Millisecond {
+			}
+			now := time.Now()
+			ended.Store(&now)
+		}()
+		before := ended.Load()
+		c.takeTurn()
+		end := ended.Load()
+		if before != nil || end == nil {
+			continue // not the turn that was meant
+		}
+		if !c.turned.Before(*end) {
+			return
+		}
+		if late++; late == 3 { // once, the turn could have ended just before
+			t.Fatalf("the next turn is counted from %v before the end of this", end.Sub(c.turned))
+		}
+	}
+}
