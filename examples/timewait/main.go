@@ -72,6 +72,9 @@ func run(ctx context.Context, args []string, stdout, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := r.room(ctx, c); err != nil {
+		return err
+	}
 	r.limit(*n)
 	if *asJSON {
 		return json.NewEncoder(stdout).Encode(r)

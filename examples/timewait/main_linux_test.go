@@ -2,13 +2,16 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,9 +24,10 @@ import (
 
 func TestMain(m *testing.M) { clitest.Main(m, main) }
 
-// jsonReport runs the program with -json. Its keys are spelled out here, for
-// they are what others rely on.
-func jsonReport(t *testing.T, args ...string) (r struct {
+// output is what -json prints. Its keys are spelled out here, for they are what
+// others rely on.
+type output struct {
+	Limit    int `json:"limit"`
 	TimeWait int `json:"time_wait"`
 	FinWait2 int `json:"fin_wait2"`
 	Left     []struct {
@@ -39,7 +43,19 @@ func jsonReport(t *testing.T, args ...string) (r struct {
 		State       string         `json:"state"`
 		SecondsLeft float64        `json:"seconds_left"`
 	} `json:"sockets"`
-}) {
+}
+
+// jsonReport runs the program with -json, and leaves out how many ports are left.
+func jsonReport(t *testing.T, args ...string) output {
+	t.Helper()
+	r := fullReport(t, args...)
+	for i := range r.Destinations {
+		r.Destinations[i].PortsLeft = nil
+	}
+	return r
+}
+
+func fullReport(t *testing.T, args ...string) (r output) {
 	t.Helper()
 	d := json.NewDecoder(strings.NewReader(clitest.Output(t, run, append(args, "-json")...)))
 	d.DisallowUnknownFields()
@@ -59,6 +75,7 @@ type dest struct {
 	Remote    string `json:"remote"`
 	LocalPort uint16 `json:"clients_of_local_port"`
 	Listening *bool  `json:"listening"`
+	PortsLeft *int   `json:"ports_left"`
 	TimeWait  int    `json:"time_wait"`
 	FinWait2  int    `json:"fin_wait2"`
 }
@@ -97,6 +114,14 @@ func TestReport(t *testing.T) {
 			last = got.SecondsLeft
 		}
 
+		if want := setting(t, "tcp_max_tw_buckets"); strconv.Itoa(r.Limit) != want {
+			t.Errorf("limit %d, want %s", r.Limit, want)
+		}
+		for _, d := range fullReport(t).Destinations {
+			if (d.PortsLeft == nil) != (d.LocalPort != 0) {
+				t.Errorf("ports left: %+v", d)
+			}
+		}
 		if n := min(len(r.Destinations), len(s.destinations)); !cmp.Equal(r.Destinations[:n], s.destinations) {
 			t.Errorf("destinations (-want +got):\n%s", cmp.Diff(s.destinations, r.Destinations))
 		}
@@ -173,6 +198,80 @@ func parseText(t *testing.T, out string) (x text) {
 	return x
 }
 
+var portsLeft = regexp.MustCompile(` \(\d+ local ports left\)$`)
+
+func setting(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile("/proc/sys/net/ipv4/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// As many local ports are left as connects succeed.
+func TestPortsLeft(t *testing.T) {
+	nstest.RequireNamespace(t)
+	nstest.NewNamespace(t).Do(func() {
+		for name, value := range map[string]string{"ip_local_port_range": "40000 40029", "tcp_tw_reuse": "0", "tcp_rfc1337": "1"} {
+			if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value+"\n"), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l := listen(t, "127.0.0.1:5432")
+		for range 12 {
+			client, server := pair(t, l)
+			if err := client.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, server); err != nil {
+				t.Fatal(err)
+			}
+			if err := server.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := fullReport(t)
+		for deadline := time.Now().Add(20 * time.Second); r.TimeWait != 12 || r.FinWait2 != 0; r = fullReport(t) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%+v", r)
+			}
+		}
+		if len(r.Destinations) != 1 || r.Destinations[0].Remote != "127.0.0.1:5432" || r.Destinations[0].PortsLeft == nil {
+			t.Fatalf("%+v", r.Destinations)
+		}
+		if out := clitest.Output(t, run); !strings.Contains(out, fmt.Sprintf(" 127.0.0.1:5432 (%d local ports left)\n", *r.Destinations[0].PortsLeft)) {
+			t.Errorf("%s", out)
+		}
+		n := 0
+		for ; ; n++ {
+			c, err := net.Dial("tcp", "127.0.0.1:5432")
+			if errors.Is(err, syscall.EADDRNOTAVAIL) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+		}
+		if n != *r.Destinations[0].PortsLeft || n != 18 {
+			t.Errorf("%d connects succeed, want 18; the report said %d", n, *r.Destinations[0].PortsLeft)
+		}
+	})
+}
+
+func pair(t *testing.T, l net.Listener) (client, server net.Conn) {
+	t.Helper()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if server, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return client, server
+}
+
 // The text has the numbers that were made, in a form that fits a terminal.
 func TestText(t *testing.T) {
 	nstest.RequireNamespace(t)
@@ -211,6 +310,9 @@ func TestText(t *testing.T) {
 			to := d.Remote
 			if to == "" {
 				to = fmt.Sprintf("clients of our port %d", d.LocalPort)
+			}
+			if d.LocalPort == 0 && len(x.destinations) > i {
+				x.destinations[i][2] = portsLeft.ReplaceAllString(x.destinations[i][2], "")
 			}
 			if want := [3]string{strconv.Itoa(d.TimeWait), "0", to}; len(x.destinations) <= i || x.destinations[i] != want {
 				t.Errorf("destination %d is not %v:\n%s", i, want, out)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed16c515c6/timewait/sockdiag"
+	"github.com/seed16c515c6/timewait/sockdiag/health"
 	"github.com/seed16c515c6/timewait/tcpstate"
 )
 
@@ -36,6 +37,7 @@ func (t tally) total() int { return t.TimeWait + t.FinWait2 }
 // report is what the program prints, and with -json its object.
 type report struct {
 	tally
+	Limit        *int          `json:"limit,omitempty"` // of both together
 	Left         []bucket      `json:"seconds_left"`
 	Destinations []destination `json:"destinations"`
 	Sockets      []socket      `json:"sockets"`
@@ -57,7 +59,8 @@ type bucket struct {
 type destination struct {
 	Remote    netip.AddrPort `json:"remote,omitzero"`
 	LocalPort uint16         `json:"clients_of_local_port,omitempty"`
-	Listening *bool          `json:"listening,omitempty"` // set with LocalPort
+	Listening *bool          `json:"listening,omitempty"`  // set with LocalPort
+	PortsLeft *int           `json:"ports_left,omitempty"` // how many connects succeed now, where that is known
 	tally
 }
 
@@ -128,6 +131,36 @@ func look(ctx context.Context, c *sockdiag.Client) (*report, error) {
 	return r, nil
 }
 
+// room says what there is room for still: mini-sockets, and connections to the
+// destinations that outgoing ones lead to.
+func (r *report) room(ctx context.Context, c *sockdiag.Client) error {
+	s, err := health.Take(ctx, c, health.Options{})
+	if err != nil {
+		return err
+	}
+	if s.Settings.MaxTWBuckets.Known {
+		r.Limit = &s.Settings.MaxTWBuckets.Value
+	}
+	if s.Ports.Capacity == 0 {
+		return nil // the range of ports is not known
+	}
+	left := map[netip.AddrPort]int{}
+	for i := range s.Destinations {
+		d := &s.Destinations[i]
+		n, seen := left[plain(d.Remote)]
+		if !seen || d.Headroom < n { // from the local address that has the least
+			left[plain(d.Remote)] = d.Headroom
+		}
+	}
+	for i := range r.Destinations {
+		d := &r.Destinations[i]
+		if n, ok := left[d.Remote]; ok && d.LocalPort == 0 {
+			d.PortsLeft = &n
+		}
+	}
+	return nil
+}
+
 // plain writes an IPv4-mapped address as the IPv4 address that it is on the wire.
 func plain(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
@@ -179,7 +212,11 @@ func (r *report) print(w io.Writer) error {
 		return err
 	}
 
-	fmt.Fprintf(w, "\nseconds left  TIME_WAIT  FIN_WAIT2\n")
+	head := "seconds left  TIME_WAIT  FIN_WAIT2"
+	if r.Limit != nil {
+		head += fmt.Sprintf("  (tcp_max_tw_buckets allows %d)", *r.Limit)
+	}
+	fmt.Fprintf(w, "\n%s\n", head)
 	most := 0
 	for _, b := range r.Left {
 		most = max(most, b.total())
@@ -197,6 +234,9 @@ func (r *report) print(w io.Writer) error {
 			if !*d.Listening {
 				to += " (nobody listens there now)"
 			}
+		}
+		if d.PortsLeft != nil {
+			to += fmt.Sprintf(" (%d local ports left)", *d.PortsLeft)
 		}
 		fmt.Fprintf(w, "%9d  %9d  %s\n", d.TimeWait, d.FinWait2, to)
 	}
