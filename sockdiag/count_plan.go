@@ -136,9 +136,11 @@ func (c *Client) countMost(ctx context.Context, q *Query, a *attempt) (counts tc
 		a.run.out = a.run.out.Without(tcpstate.BoundInactive)
 		bound := Query{States: tcpstate.BoundInactive.Set()}
 		r := bound.request()
-		var hidden tcpstate.Counts
-		hidden, err = c.countRows(ctx, &bound, &r, a)
-		counts.Merge(hidden)
+		hidden := counter{filter: q.rowFilter(), protocol: TCP}
+		err = c.ask(ctx, &r, hidden.row)
+		counts.Merge(hidden.counts)
+		a.run.rows += hidden.rows
+		k.ran(a.run)
 	}
 	return counts, err == nil, err
 }

@@ -24,6 +24,7 @@ type modelSocket struct {
 	state   tcpstate.State // of a mini-socket its substate; BoundInactive and NewSynRecv are what their bits select
 	mini    bool
 	request bool
+	reset   bool // it was bound by number, and then connected, and keeps its ends
 }
 
 // full reports whether it is in the tables as a full socket, and so "inuse".
@@ -33,8 +34,11 @@ func (s modelSocket) full() bool {
 
 // reported is the state that a dump is to count it in.
 func (s modelSocket) reported() tcpstate.State {
-	if s.request {
+	switch {
+	case s.request:
 		return tcpstate.SynRecv
+	case s.reset:
+		return tcpstate.Closed
 	}
 	return s.state
 }
@@ -94,7 +98,10 @@ func (m *model) dump(request []byte) []datagram {
 			msg[2] = 1
 			msg = append(msg, mark...)
 		case s.state == tcpstate.BoundInactive:
-			msg[1], msg[6], msg[7] = uint8(tcpstate.Closed), 0, 0
+			msg[1] = uint8(tcpstate.Closed)
+			if !s.reset {
+				msg[6], msg[7] = 0, 0
+			}
 			fallthrough
 		default:
 			msg = append(msg, attribute(uapi.InetDiagShutdown, []byte{0})...)
@@ -444,6 +451,13 @@ func TestCountOfBound(t *testing.T) {
 			move(m, func(nth int) {
 				if nth == 2 {
 					m.sockets = append(m.sockets, bound4)
+				}
+			})
+		}},
+		{"one bound and one reset meanwhile", Query{}, crowds, 1, noDoubt, func(m *model) {
+			move(m, func(nth int) {
+				if nth == 2 {
+					m.sockets = append(m.sockets, bound4, modelSocket{family: IPv4, state: tcpstate.BoundInactive, reset: true})
 				}
 			})
 		}},
