@@ -79,6 +79,27 @@ func TestGrownIsPrimed(t *testing.T) {
 	}
 }
 
+// The buffer for a reply of a megabyte is not kept, the one for 100 KB is.
+func TestGrownShrinks(t *testing.T) {
+	for n, kept := range map[int]bool{1000: true, 10_000: false} {
+		size := 0
+		k := &fakeKernel{answer: func(seq uint32, _ int) []datagram {
+			d := rows(seq, 1, n)
+			size = len(d.data)
+			return []datagram{d, done(seq)}
+		}}
+		c := k.client(t)
+		for range 2 {
+			if got, err := cookies(t, c, t.Context(), Query{}); err != nil || len(got) != n {
+				t.Fatal(len(got), err)
+			}
+			if len(c.conns) != 1 || len(c.conns[0].buf) != map[bool]int{true: size, false: 0}[kept] {
+				t.Errorf("%d sockets, a buffer of %d bytes is kept, of %d", len(c.conns), len(c.conns[0].buf), size)
+			}
+		}
+	}
+}
+
 // The table of IPv6 is asked for again with a larger buffer, whatever came from that
 // of IPv4, and what that one had does not come again.
 func TestRawGrowsBuffer(t *testing.T) {

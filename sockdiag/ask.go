@@ -127,6 +127,7 @@ func (r *reply) finish(err error) {
 // close gives the socket back, if that has not been done yet.
 func (r *reply) close() {
 	if r.conn != nil {
+		r.conn.shrink(r.client.bufferSize)
 		r.client.release(r.conn, r.conn.ended && !r.conn.spoilt)
 		r.conn = nil
 	}

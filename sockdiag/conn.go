@@ -217,6 +217,17 @@ func (c *conn) prepare(ctx context.Context, size int) error {
 	return err
 }
 
+// keptBuffer is the largest buffer that an idle conn keeps, if the Client was not told
+// to have a larger one. Replies that take more are one in a million.
+const keptBuffer = 256 << 10
+
+// shrink gives up a buffer that has grown for one long reply.
+func (c *conn) shrink(size int) {
+	if len(c.buf) > max(size, keptBuffer) {
+		c.buf, c.datagram = nil, nil
+	}
+}
+
 // message is one netlink message, whole: a struct nlmsghdr and what follows it.
 type message []byte
 
