@@ -207,7 +207,7 @@ func newSubject(t *testing.T, host netip.Addr, own ports) *watched {
 			_ = unix.Close(fd)
 		}
 	})
-	s.sysctl("ip_local_port_range", fmt.Sprintf("%d %d", own.first, own.last))
+	nstest.Set(s.t, "ipv4/ip_local_port_range", fmt.Sprintf("%d %d", own.first, own.last))
 	s.fd = s.socket()
 	s.cookie = cookieOf(t, s.fd)
 	return s
@@ -445,7 +445,7 @@ func (s *watched) cause(e tcpstate.Event, timeoutNext bool) {
 			s.t.Fatal("connect from the port of a mini-socket: ", err)
 		}
 	case tcpstate.Overflow:
-		s.sysctl("tcp_max_tw_buckets", "0")
+		nstest.Set(s.t, "ipv4/tcp_max_tw_buckets", "0")
 		switch s.state {
 		case tcpstate.FinWait1:
 			s.segment(tcpstate.RecvFINACK)
@@ -461,11 +461,6 @@ func (s *watched) cause(e tcpstate.Event, timeoutNext bool) {
 
 func sockaddr(a netip.AddrPort) *unix.SockaddrInet4 {
 	return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
-}
-
-func (s *watched) sysctl(name, value string) {
-	s.t.Helper()
-	s.must(name, os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0))
 }
 
 func (s *watched) connect() {
@@ -565,7 +560,7 @@ func (s *watched) segment(e tcpstate.Event) {
 		}
 	case tcpstate.RecvACK:
 		if s.state == tcpstate.Listen {
-			s.sysctl("tcp_syncookies", "2")
+			nstest.Set(s.t, "ipv4/tcp_syncookies", "2")
 			p.send(syn, p.iss, 0)
 			p.seq = p.iss + 1
 			p.take(syn | ack)

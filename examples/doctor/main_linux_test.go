@@ -22,14 +22,6 @@ import (
 
 func TestMain(m *testing.M) { clitest.Main(m, main) }
 
-// set writes a setting of the calling thread's namespace.
-func set(t *testing.T, name, value string) {
-	t.Helper()
-	if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value+"\n"), 0); err != nil {
-		t.Fatal(err)
-	}
-}
-
 const firstPort = 32768
 
 // destination listens for makeTimeWait.
@@ -130,13 +122,13 @@ func TestPortsRunOut(t *testing.T) {
 		n = 2000
 	}
 	nstest.NewNamespace(t).Do(func() {
-		set(t, "tcp_tw_reuse", "0")
-		set(t, "tcp_rfc1337", "1")
-		set(t, "ip_local_port_range", fmt.Sprintf("%d %d", firstPort, firstPort+n-1))
+		nstest.Set(t, "ipv4/tcp_tw_reuse", "0")
+		nstest.Set(t, "ipv4/tcp_rfc1337", "1")
+		nstest.Set(t, "ipv4/ip_local_port_range", fmt.Sprintf("%d %d", firstPort, firstPort+n-1))
 		// Fewer on a machine on which they would not all be there at the same time.
 		n = makeTimeWait(t, n, time.Now().Add(25*time.Second))
 		free := n * 29 / 3500 // 232 of 28,232 are left, or as large a share
-		set(t, "ip_local_port_range", fmt.Sprintf("%d %d", firstPort, firstPort+n+free-1))
+		nstest.Set(t, "ipv4/ip_local_port_range", fmt.Sprintf("%d %d", firstPort, firstPort+n+free-1))
 		out, errs, status := output(t, "-wait", "1s")
 		if status != 2 || errs != "" {
 			t.Errorf("status %d, stderr %q", status, errs)
@@ -202,9 +194,9 @@ func counters(t *testing.T) string {
 func TestUntilWhen(t *testing.T) {
 	nstest.RequireNamespace(t)
 	nstest.NewNamespace(t).Do(func() {
-		set(t, "tcp_tw_reuse", "0")
-		set(t, "ip_local_port_range", "32768 32967") // two hundred
-		set(t, "tcp_rfc1337", "1")
+		nstest.Set(t, "ipv4/tcp_tw_reuse", "0")
+		nstest.Set(t, "ipv4/ip_local_port_range", "32768 32967") // two hundred
+		nstest.Set(t, "ipv4/tcp_rfc1337", "1")
 		makeTimeWait(t, 190, time.Now().Add(time.Minute))
 		out, _, status := output(t, "-once")
 		if flat := strings.Join(strings.Fields(out), " "); status != 1 || !strings.Contains(flat, "10 of 200 local ports are left for 127.0.0.1:5432 (190 in TIME_WAIT): connects fail in about ") {
@@ -250,7 +242,7 @@ func TestTerminal(t *testing.T) {
 		nstest.Skip(t, "the program script: %v", err)
 	}
 	nstest.NewNamespace(t).Do(func() {
-		set(t, "tcp_syncookies", "0")
+		nstest.Set(t, "ipv4/tcp_syncookies", "0")
 		cmd := clitest.Command()
 		// script(1) gives it a terminal, which prints both of its outputs.
 		cmd.Path, _ = exec.LookPath("script")
@@ -268,7 +260,7 @@ func TestTerminal(t *testing.T) {
 func TestNetNS(t *testing.T) {
 	nstest.RequireNamespace(t)
 	there := nstest.NewNamespace(t)
-	there.Do(func() { set(t, "tcp_syncookies", "0") })
+	there.Do(func() { nstest.Set(t, "ipv4/tcp_syncookies", "0") })
 	if severity, err := run(t.Context(), []string{"-once", "-netns", clitest.Path(there)}, new(strings.Builder), new(strings.Builder)); severity != health.Warning || err != nil {
 		t.Errorf("%v, %v", severity, err)
 	}
@@ -278,7 +270,7 @@ func TestNetNS(t *testing.T) {
 func TestCommandsThere(t *testing.T) {
 	nstest.RequireNamespace(t)
 	there := nstest.NewNamespace(t)
-	there.Do(func() { set(t, "tcp_syncookies", "0") })
+	there.Do(func() { nstest.Set(t, "ipv4/tcp_syncookies", "0") })
 	var out strings.Builder
 	if _, err := run(t.Context(), []string{"-once", "-netns", clitest.Path(there)}, &out, new(strings.Builder)); err != nil {
 		t.Fatal(err)

@@ -22,11 +22,7 @@ func TestServe(t *testing.T) {
 	nstest.RequireNamespace(t)
 	there := nstest.NewNamespace(t)
 	cookies := func(value string) {
-		there.Do(func() {
-			if err := os.WriteFile("/proc/sys/net/ipv4/tcp_syncookies", []byte(value), 0); err != nil {
-				t.Fatal(err)
-			}
-		})
+		there.Do(func() { nstest.Set(t, "ipv4/tcp_syncookies", value) })
 	}
 	f, err := os.Open(clitest.Path(there))
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -20,13 +19,6 @@ import (
 
 func TestMain(m *testing.M) { clitest.Main(m, main) }
 
-func set(t *testing.T, name, value string) {
-	t.Helper()
-	if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value+"\n"), 0); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // text runs the program and returns its words, line by line.
 func text(t *testing.T, args ...string) (lines []string) {
 	t.Helper()
@@ -39,7 +31,7 @@ func text(t *testing.T, args ...string) (lines []string) {
 func TestNothing(t *testing.T) {
 	nstest.RequireNamespace(t)
 	nstest.NewNamespace(t).Do(func() {
-		set(t, "ip_local_reserved_ports", "40000-40009")
+		nstest.Set(t, "ipv4/ip_local_reserved_ports", "40000-40009")
 		lines := text(t)
 		if len(lines) != 2 || lines[0] != "28222 local ports to connect from: 32768-60999, 10 of them reserved" || lines[1] != "No outgoing connections." {
 			t.Errorf("%q", lines)
@@ -81,9 +73,9 @@ func asJSON(t *testing.T) (r output) {
 func TestPorts(t *testing.T) {
 	nstest.RequireNamespace(t)
 	nstest.NewNamespace(t).Do(func() {
-		set(t, "tcp_tw_reuse", "0")
-		set(t, "tcp_rfc1337", "1") // a RST that is late ends no TIME_WAIT
-		set(t, "ip_local_port_range", "40000 40039")
+		nstest.Set(t, "ipv4/tcp_tw_reuse", "0")
+		nstest.Set(t, "ipv4/tcp_rfc1337", "1") // a RST that is late ends no TIME_WAIT
+		nstest.Set(t, "ipv4/ip_local_port_range", "40000 40039")
 		to, other := netip.MustParseAddrPort("127.0.0.1:5432"), netip.MustParseAddrPort("127.0.0.1:5433")
 		l := listen(t, to)
 		pair(t, listen(t, other), other)
@@ -167,7 +159,7 @@ func TestPorts(t *testing.T) {
 func TestBound(t *testing.T) {
 	nstest.RequireNamespace(t)
 	nstest.NewNamespace(t).Do(func() {
-		set(t, "ip_local_port_range", "40000 40039")
+		nstest.Set(t, "ipv4/ip_local_port_range", "40000 40039")
 		listen(t, netip.MustParseAddrPort("127.0.0.9:40007"))
 		to := netip.MustParseAddrPort("127.0.0.1:5432")
 		pair(t, listen(t, to), to)

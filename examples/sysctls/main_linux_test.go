@@ -19,14 +19,6 @@ import (
 
 func TestMain(m *testing.M) { clitest.Main(m, main) }
 
-// set writes a setting of the calling thread's namespace.
-func set(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile("/proc/sys/net/"+path, []byte(text), 0); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // oneLine is the text of a file with single spaces.
 func oneLine(t *testing.T, name string) string {
 	t.Helper()
@@ -53,10 +45,10 @@ func line(t *testing.T, table, name string) (mark string, rest string) {
 func TestTable(t *testing.T) {
 	nstest.RequireNamespace(t)
 	nstest.NewNamespace(t).Do(func() {
-		set(t, "ipv4/tcp_fin_timeout", "90")
-		set(t, "ipv4/tcp_rfc1337", "1")
-		set(t, "ipv4/tcp_keepalive_time", "600")
-		set(t, "ipv4/ip_local_reserved_ports", "8080,9000-9010")
+		nstest.Set(t, "ipv4/tcp_fin_timeout", "90")
+		nstest.Set(t, "ipv4/tcp_rfc1337", "1")
+		nstest.Set(t, "ipv4/tcp_keepalive_time", "600")
+		nstest.Set(t, "ipv4/ip_local_reserved_ports", "8080,9000-9010")
 		out := clitest.Output(t, run)
 		if pipe, errs, status := clitest.Exit(t, clitest.Command()); pipe != out || errs != "" || status != 0 {
 			t.Errorf("in a pipe: status %d, stderr %q, stdout\n%s", status, errs, pipe)
@@ -161,7 +153,7 @@ func TestWidths(t *testing.T) {
 func TestLong(t *testing.T) {
 	nstest.RequireNamespace(t)
 	nstest.NewNamespace(t).Do(func() {
-		set(t, "ipv4/tcp_fin_timeout", "61")
+		nstest.Set(t, "ipv4/tcp_fin_timeout", "61")
 		info := sysctl.TCPFinTimeout.Info()
 		want := clitest.Output(t, run, "net.ipv4.tcp_fin_timeout")
 		flat := strings.Join(strings.Fields(want), " ")
@@ -211,8 +203,8 @@ func TestLong(t *testing.T) {
 func TestJSON(t *testing.T) {
 	nstest.RequireNamespace(t)
 	nstest.NewNamespace(t).Do(func() {
-		set(t, "ipv4/tcp_fin_timeout", "90")
-		set(t, "ipv4/ip_local_reserved_ports", "8080,9000-9010")
+		nstest.Set(t, "ipv4/tcp_fin_timeout", "90")
+		nstest.Set(t, "ipv4/ip_local_reserved_ports", "8080,9000-9010")
 		var rows []map[string]any
 		out := clitest.Output(t, run, "-json")
 		if err := json.Unmarshal([]byte(out), &rows); err != nil {
@@ -258,7 +250,7 @@ func TestJSON(t *testing.T) {
 func TestNetNS(t *testing.T) {
 	nstest.RequireNamespace(t)
 	there := nstest.NewNamespace(t)
-	there.Do(func() { set(t, "ipv4/tcp_fin_timeout", "33") })
+	there.Do(func() { nstest.Set(t, "ipv4/tcp_fin_timeout", "33") })
 	const want = "net.ipv4.tcp_fin_timeout = 33 s\n"
 	if out := clitest.Output(t, run, "-netns", clitest.Path(there), "tcp_fin_timeout"); !strings.HasPrefix(out, want) {
 		t.Errorf("by a path:\n%s", out)

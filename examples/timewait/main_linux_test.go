@@ -214,9 +214,7 @@ func TestPortsLeft(t *testing.T) {
 	nstest.RequireNamespace(t)
 	nstest.NewNamespace(t).Do(func() {
 		for name, value := range map[string]string{"ip_local_port_range": "40000 40029", "tcp_tw_reuse": "0", "tcp_rfc1337": "1"} {
-			if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value+"\n"), 0); err != nil {
-				t.Fatal(err)
-			}
+			nstest.Set(t, "ipv4/"+name, value)
 		}
 		l := listen(t, "127.0.0.1:5432")
 		for range 12 {

@@ -137,11 +137,7 @@ func TestProcSys(t *testing.T) {
 	nstest.RequireNamespace(t)
 	one, two := nstest.NewNamespace(t), nstest.NewNamespace(t)
 	for ns, text := range map[*nstest.Namespace]string{one: "31", two: "32"} {
-		ns.Do(func() {
-			if err := os.WriteFile("/proc/sys/net/ipv4/tcp_fin_timeout", []byte(text), 0); err != nil {
-				t.Fatal(err)
-			}
-		})
+		ns.Do(func() { nstest.Set(t, "ipv4/tcp_fin_timeout", text) })
 	}
 	one.Do(func() {
 		if v := finTimeout(t, ""); v != 31*time.Second {

@@ -37,3 +37,11 @@ func Skip(t testing.TB, missing string, args ...any) {
 	}
 	t.Skipf("missing: "+missing, args...)
 }
+
+// Set writes a setting of the calling thread's namespace, such as "ipv4/tcp_fin_timeout".
+func Set(t testing.TB, name, value string) {
+	t.Helper()
+	if err := os.WriteFile("/proc/sys/net/"+name, []byte(value+"\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+}
