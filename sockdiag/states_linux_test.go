@@ -226,37 +226,40 @@ func TestTimeWaitRunsDown(t *testing.T) {
 // One walk brings both families, and either alone is the part of it that it says.
 func TestFamilies(t *testing.T) {
 	nstest.RequireNamespace(t)
-	var made []nstest.Made
-	for _, family := range nstest.Families {
-		made = append(made, nstest.Many(t, family, 20, 10)...)
-	}
-	c := dial(t)
-	both := collect(t, c, sockdiag.Query{})
-	v4 := collect(t, c, sockdiag.Query{Family: sockdiag.IPv4})
-	v6 := collect(t, c, sockdiag.Query{Family: sockdiag.IPv6})
-	for _, m := range made {
-		s, ok := find(both, m)
-		if !ok || s.Family != sockdiag.Family(m.Family) {
-			t.Errorf("%+v is in the dump of both: %v", m, ok)
+	// Of its own: TIME_WAITs of other tests may end between two dumps.
+	nstest.NewNamespace(t).Do(func() {
+		var made []nstest.Made
+		for _, family := range nstest.Families {
+			made = append(made, nstest.Many(t, family, 20, 10)...)
 		}
-		_, in4 := find(v4, m)
-		_, in6 := find(v6, m)
-		if want := m.Family == uint8(sockdiag.IPv4); in4 != want || in6 != !want {
-			t.Errorf("%+v is in the dump of IPv4 %v, of IPv6 %v", m, in4, in6)
+		c := dial(t)
+		both := collect(t, c, sockdiag.Query{})
+		v4 := collect(t, c, sockdiag.Query{Family: sockdiag.IPv4})
+		v6 := collect(t, c, sockdiag.Query{Family: sockdiag.IPv6})
+		for _, m := range made {
+			s, ok := find(both, m)
+			if !ok || s.Family != sockdiag.Family(m.Family) {
+				t.Errorf("%+v is in the dump of both: %v", m, ok)
+			}
+			_, in4 := find(v4, m)
+			_, in6 := find(v6, m)
+			if want := m.Family == uint8(sockdiag.IPv4); in4 != want || in6 != !want {
+				t.Errorf("%+v is in the dump of IPv4 %v, of IPv6 %v", m, in4, in6)
+			}
 		}
-	}
-	if len(both) != len(v4)+len(v6) {
-		t.Errorf("%d rows of both families, %d of IPv4, %d of IPv6", len(both), len(v4), len(v6))
-	}
-	for _, s := range v6 {
-		if s.Local.Addr().Zone() != "" || s.Family != sockdiag.IPv6 || !s.Local.Addr().Is6() {
-			t.Errorf("%v", s.Local)
+		if len(both) != len(v4)+len(v6) {
+			t.Errorf("%d rows of both families, %d of IPv4, %d of IPv6", len(both), len(v4), len(v6))
 		}
-	}
-	mapped := slices.ContainsFunc(v6, func(s sockdiag.Socket) bool {
-		return s.Local.Addr() == netip.MustParseAddr("::ffff:127.0.0.1")
+		for _, s := range v6 {
+			if s.Local.Addr().Zone() != "" || s.Family != sockdiag.IPv6 || !s.Local.Addr().Is6() {
+				t.Errorf("%v", s.Local)
+			}
+		}
+		mapped := slices.ContainsFunc(v6, func(s sockdiag.Socket) bool {
+			return s.Local.Addr() == netip.MustParseAddr("::ffff:127.0.0.1")
+		})
+		if !mapped {
+			t.Error("no IPv4-mapped address among the IPv6 sockets")
+		}
 	})
-	if !mapped {
-		t.Error("no IPv4-mapped address among the IPv6 sockets")
-	}
 }
