@@ -133,16 +133,23 @@ func (c *Client) countMost(ctx context.Context, q *Query, a *attempt) (counts tc
 		return counts, false, nil
 	}
 	if a.plan.out.Has(tcpstate.BoundInactive) && !t.allInTables(&a.before, &a.after) {
-		a.run.out = a.run.out.Without(tcpstate.BoundInactive)
-		bound := Query{States: tcpstate.BoundInactive.Set()}
-		r := bound.request()
-		hidden := counter{filter: q.rowFilter(), protocol: TCP}
-		err = c.ask(ctx, &r, hidden.row)
-		counts.Merge(hidden.counts)
-		a.run.rows += hidden.rows
-		k.ran(a.run)
+		err = c.countBound(ctx, q, a, &counts)
 	}
 	return counts, err == nil, err
+}
+
+// countBound adds what a walk of the table of bound sockets finds, which the plan
+// hoped to spare.
+func (c *Client) countBound(ctx context.Context, q *Query, a *attempt, counts *tcpstate.Counts) error {
+	a.run.out = a.run.out.Without(tcpstate.BoundInactive)
+	bound := Query{States: tcpstate.BoundInactive.Set()}
+	r := bound.request()
+	found := counter{filter: q.rowFilter(), protocol: TCP}
+	err := c.ask(ctx, &r, found.row)
+	counts.Merge(found.counts)
+	a.run.rows += found.rows
+	c.counting.ran(a.run)
+	return err
 }
 
 // allInTables reports whether the sockets that were seen or computed are all that

@@ -91,11 +91,7 @@ func TestErrors(t *testing.T) {
 		{[]string{"-netns", "no-such-name"}, 1, []string{`no network namespace "no-such-name"`}},
 		{[]string{"-listen", "127.0.0.1:99999"}, 1, []string{"99999"}},
 	} {
-		out, errs, status := clitest.Exit(t, clitest.Command(tt.args...))
-		if status != tt.status || out != "" {
-			t.Errorf("%q: status %d, stdout %q", tt.args, status, out)
-		}
-		clitest.OneLine(t, errs, "healthz", tt.words...)
+		clitest.Fails(t, "healthz", tt.args, tt.status, tt.words...)
 	}
 }
 

@@ -307,11 +307,7 @@ func TestErrors(t *testing.T) {
 		{[]string{"-wait", "10ms"}, 2, []string{"-wait", "10ms"}},
 		{[]string{"10"}, 2, []string{`unexpected argument "10"`}},
 	} {
-		out, errs, status := clitest.Exit(t, clitest.Command(tt.args...))
-		if status != tt.status || out != "" {
-			t.Errorf("%q: status %d, stdout %q", tt.args, status, out)
-		}
-		clitest.OneLine(t, errs, "ports", tt.words...)
+		clitest.Fails(t, "ports", tt.args, tt.status, tt.words...)
 	}
 }
 

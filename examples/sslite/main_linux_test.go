@@ -494,11 +494,7 @@ func TestErrors(t *testing.T) {
 		{[]string{"-K", "state", "all"}, 2, []string{"-K", "none"}},
 		{[]string{"-K", "src", "any"}, 2, []string{"-K", "none"}},
 	} {
-		out, errs, status := clitest.Exit(t, clitest.Command(tt.args...))
-		if status != tt.status || out != "" {
-			t.Errorf("%q: status %d, want %d; stdout %q", tt.args, status, tt.status, out)
-		}
-		clitest.OneLine(t, errs, "sslite", tt.words...)
+		clitest.Fails(t, "sslite", tt.args, tt.status, tt.words...)
 	}
 }
 

@@ -299,11 +299,7 @@ func TestErrors(t *testing.T) {
 		{[]string{"tcp_["}, 2, []string{`"tcp_[" is no pattern`}},
 		{[]string{"-5"}, 2, []string{"-5"}},
 	} {
-		out, errs, status := clitest.Exit(t, clitest.Command(tt.args...))
-		if status != tt.status || out != "" {
-			t.Errorf("%q: status %d, stdout %q", tt.args, status, out)
-		}
-		clitest.OneLine(t, errs, "sysctls", tt.words...)
+		clitest.Fails(t, "sysctls", tt.args, tt.status, tt.words...)
 	}
 }
 

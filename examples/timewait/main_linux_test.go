@@ -454,11 +454,7 @@ func TestErrors(t *testing.T) {
 		{[]string{"-n", "x"}, 2, []string{"-n", `"x"`}},
 		{[]string{"10"}, 2, []string{`unexpected argument "10"`, "timewait -h"}},
 	} {
-		out, errs, status := clitest.Exit(t, clitest.Command(tt.args...))
-		if status != tt.status || out != "" {
-			t.Errorf("%q: status %d, stdout %q", tt.args, status, out)
-		}
-		clitest.OneLine(t, errs, "timewait", tt.words...)
+		clitest.Fails(t, "timewait", tt.args, tt.status, tt.words...)
 	}
 }
 

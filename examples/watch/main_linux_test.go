@@ -550,11 +550,7 @@ func TestErrors(t *testing.T) {
 		{[]string{"bogus"}, 2, []string{"column 1", `"bogus"`}},
 		{[]string{"-4", "src", "inet6:[::1]"}, 2, []string{"IPv6 alone"}},
 	} {
-		out, errs, status := clitest.Exit(t, clitest.Command(tt.args...))
-		if status != tt.status || out != "" {
-			t.Errorf("%q: status %d, want %d; stdout %q", tt.args, status, tt.status, out)
-		}
-		clitest.OneLine(t, errs, "watch", tt.words...)
+		clitest.Fails(t, "watch", tt.args, tt.status, tt.words...)
 	}
 
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)

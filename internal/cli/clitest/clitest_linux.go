@@ -71,6 +71,17 @@ func Output(t testing.TB, run func(ctx context.Context, args []string, stdout, s
 	return stdout.String()
 }
 
+// Fails runs the program with the arguments and checks that it ends with the status,
+// prints nothing, and says why in one line, with all the words in it.
+func Fails(t testing.TB, program string, args []string, status int, words ...string) {
+	t.Helper()
+	out, errs, got := Exit(t, Command(args...))
+	if got != status || out != "" {
+		t.Errorf("%q: status %d, want %d; stdout %q", args, got, status, out)
+	}
+	OneLine(t, errs, program, words...)
+}
+
 // OneLine checks that what a program printed on stderr is one line, of the
 // program, with all the words in it.
 func OneLine(t testing.TB, stderr, program string, words ...string) {
