@@ -50,33 +50,46 @@ func (c *Client) reply(ctx context.Context, r *request) reply {
 // next gets the next row, or says that there is none: because that was the last one,
 // or for the reason in err.
 func (r *reply) next() bool {
+	if r.conn != nil {
+		if r.payload = r.conn.ready(); r.payload != nil {
+			return r.got()
+		}
+	}
+	return r.fetch()
+}
+
+// fetch is next for the rows, and the ends, that are not ready.
+func (r *reply) fetch() (ok bool) {
 	for !r.ended {
 		if r.conn == nil {
 			r.start()
 			continue
 		}
-		payload, ok, err := r.conn.next(r.ctx)
-		if ok {
-			if err = r.live(); err == nil {
-				r.n++
-				r.payload = payload
-				return true
-			}
+		var err error
+		if r.payload, ok, err = r.conn.next(r.ctx); ok {
+			return r.got()
 		}
 		r.finish(err)
 	}
 	return false
 }
 
+// got counts a row, unless none may come any longer.
+func (r *reply) got() bool {
+	if err := r.live(); err != nil {
+		r.finish(err)
+		return false
+	}
+	r.n++
+	return true
+}
+
 // live says why no row may come any longer.
 func (r *reply) live() error {
-	if err := r.ctx.Err(); err != nil { // cheaper than to look at Done
-		return err
-	}
 	if r.client.closed.Load() {
 		return net.ErrClosed
 	}
-	return nil
+	return r.ctx.Err() // cheaper than to look at Done
 }
 
 // start sends the request.

@@ -44,6 +44,7 @@ type conn struct {
 
 	// The request, and how far its answer has been read.
 	typ      uint16 // of the rows
+	plain    uint64 // what the header of a plain row has behind its length
 	single   bool
 	datagram []byte // what is left of it
 	torn     bool   // the kernel has said that the dump is not consistent
@@ -133,8 +134,30 @@ func (c *conn) ask(r *request) error {
 // begin sends what is in req.
 func (c *conn) begin(typ uint16, single bool) error {
 	c.typ, c.single = typ, single
+	c.plain = 0
+	if !single {
+		var header [uapi.SizeofNLMsgHdr]byte
+		putHeader(header[:], typ, uapi.NLMFMulti, c.seq)
+		c.plain = ne.Uint64(header[4:])
+	}
 	c.datagram, c.ended, c.torn = nil, false, false
 	return c.transport.Send(c.req)
+}
+
+// ready takes the payload of the next row off the datagram that was received last, or
+// returns nil where it takes next to do that: at the end of the datagram, and for all
+// messages but such as nearly all are.
+func (c *conn) ready() []byte {
+	b := c.datagram
+	if len(b) < uapi.SizeofNLMsgHdr || ne.Uint64(b[4:]) != c.plain {
+		return nil
+	}
+	size := int(ne.Uint32(b))
+	if size < uapi.SizeofNLMsgHdr || size > len(b) {
+		return nil
+	}
+	c.datagram = b[min(align4(size), len(b)):]
+	return b[uapi.SizeofNLMsgHdr:size]
 }
 
 // next returns the payload of the next row of the answer; ok is false after the last

@@ -84,12 +84,13 @@ func expires(ms uint32) time.Duration {
 }
 
 // decodeAttrs decodes the attributes, and clears what an earlier row had and this
-// one has not. It is one loop and one switch because a dump spends its time here.
+// one has not.
 func (s *Socket) decodeAttrs(b []byte, keepUnknown bool) error {
 	old, attrs := s.Attrs, Attrs(0)
 	if s.Extra != nil {
 		s.Extra = nil // it is somebody's now
 	}
+	b, attrs = s.decodeUsual(b)
 	for len(b) > 0 {
 		n, typ := attrHeader(b)
 		if n == 0 {
@@ -169,6 +170,46 @@ func (s *Socket) decodeAttrs(b []byte, keepUnknown bool) error {
 		s.clear(old &^ attrs)
 	}
 	return nil
+}
+
+// decodeUsual decodes the attributes that nearly every row begins with, in the order
+// that kernels send them in, and returns the others. The loop takes these as well, in
+// three times as long: a third of what this library adds to the kernel's time.
+func (s *Socket) decodeUsual(b []byte) (rest []byte, attrs Attrs) {
+	if len(b) >= 8 && ne.Uint32(b) == attrWord(uapi.InetDiagShutdown, 1) {
+		s.Shutdown = Shutdown(b[4])
+		attrs |= AttrShutdown
+		b = b[8:]
+	}
+	if len(b) >= 8 && ne.Uint32(b) == attrWord(uapi.InetDiagMark, 4) {
+		s.Mark = ne.Uint32(b[4:])
+		attrs |= AttrMark
+		b = b[8:]
+	}
+	if len(b) >= 12 && ne.Uint32(b) == attrWord(uapi.InetDiagCgroupID, 8) {
+		s.CgroupID = ne.Uint64(b[4:])
+		attrs |= AttrCgroupID
+		b = b[12:]
+	}
+	if len(b) >= 8 && ne.Uint32(b) == attrWord(uapi.InetDiagSockOpt, 2) {
+		_ = s.Options.decode(b[4:6], cpu.IsBigEndian)
+		attrs |= AttrSocketOptions
+		b = b[8:]
+	}
+	if n, typ := attrHeader(b); typ == uapi.InetDiagInfo && s.Protocol == TCP {
+		s.TCPInfo.decode(b[uapi.SizeofNLAttr:n])
+		attrs |= AttrTCPInfo
+		b = b[min(align4(n), len(b)):]
+	}
+	return b, attrs
+}
+
+// attrWord is the header of an attribute with size bytes of payload, as one number.
+func attrWord(typ, size uint32) uint32 {
+	if cpu.IsBigEndian {
+		return (uapi.SizeofNLAttr+size)<<16 | typ
+	}
+	return typ<<16 | (uapi.SizeofNLAttr + size)
 }
 
 // attrHeader returns the length of the attribute that b begins with, header and all,
@@ -321,9 +362,11 @@ func congestionName(last string, b []byte) string {
 	return string(b)
 }
 
+// The loads are inlined, as long as they make no error themselves.
+
 func loadUint8(v *uint8, what string, b []byte) error {
 	if len(b) < 1 {
-		return &DecodeError{What: what, Len: len(b), Want: 1}
+		return short(what, b, 1)
 	}
 	*v = b[0]
 	return nil
@@ -331,24 +374,29 @@ func loadUint8(v *uint8, what string, b []byte) error {
 
 func loadUint16(v *uint16, what string, b []byte) error {
 	if len(b) < 2 {
-		return &DecodeError{What: what, Len: len(b), Want: 2}
+		return short(what, b, 2)
 	}
 	*v = ne.Uint16(b)
 	return nil
 }
 
+func loadUint32(v *uint32, what string, b []byte) error {
+	if len(b) < 4 {
+		return short(what, b, 4)
+	}
+	*v = ne.Uint32(b)
+	return nil
+}
+
 func loadUint64(v *uint64, what string, b []byte) error {
 	if len(b) < 8 {
-		return &DecodeError{What: what, Len: len(b), Want: 8}
+		return short(what, b, 8)
 	}
 	*v = ne.Uint64(b)
 	return nil
 }
 
-func loadUint32(v *uint32, what string, b []byte) error {
-	if len(b) < 4 {
-		return &DecodeError{What: what, Len: len(b), Want: 4}
-	}
-	*v = ne.Uint32(b)
-	return nil
+// short is the error for a structure that takes more bytes.
+func short(what string, b []byte, want int) error {
+	return &DecodeError{What: what, Len: len(b), Want: want}
 }

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"iter"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/cpu"
 
 	"github.com/seed16c515c6/timewait/internal/uapi"
 	"github.com/seed16c515c6/timewait/tcpstate"
@@ -116,6 +118,51 @@ func TestDecodeSocket(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What is decoded fast in the order of today's kernels is decoded in any other.
+func TestDecodeInAnyOrder(t *testing.T) {
+	info := make([]byte, sizeofTCPInfo)
+	ne.PutUint32(info[16:], 1448)
+	options := []byte{0x01, 0}
+	if cpu.IsBigEndian {
+		options = []byte{0x80, 0}
+	}
+	type attr struct {
+		typ     uint16
+		payload []byte
+	}
+	usual := []attr{
+		{uapi.InetDiagShutdown, []byte{2}}, {uapi.InetDiagMark, inBytes(t, uint32(0x1234))}, {uapi.InetDiagCgroupID, inBytes(t, uint64(1<<40+5))},
+		{uapi.InetDiagSockOpt, options}, {uapi.InetDiagInfo, info},
+	}
+	const attrs = AttrShutdown | AttrMark | AttrCgroupID | AttrSocketOptions | AttrTCPInfo
+	check := func(order []attr, longer int, flags uint16) {
+		var encoded [][]byte
+		for _, a := range order {
+			encoded = append(encoded, attribute(flags|a.typ, append(slices.Clone(a.payload), make([]byte, longer)...)))
+		}
+		s, err := DecodeSocket(TCP, diagMessage(tcpstate.Established, 1, 2, 3, encoded...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Attrs != attrs || s.Shutdown != ShutdownSend || s.Mark != 0x1234 || s.CgroupID != 1<<40+5 || s.Options != 1 || s.TCPInfo.SndMSS != 1448 || s.Extra != nil {
+			t.Errorf("%v, %d bytes longer, flags %#x: %v", order, longer, flags, s)
+		}
+	}
+	var permute func(order, rest []attr)
+	permute = func(order, rest []attr) {
+		if len(rest) == 0 {
+			check(order, 0, 0)
+			check(order, 4, 0)
+			check(order, 0, 0x8000)
+			return
+		}
+		for i, a := range rest {
+			permute(append(slices.Clone(order), a), append(slices.Clone(rest[:i]), rest[i+1:]...))
+		}
+	}
+	permute(nil, usual)
 }
 
 // Every attribute that is cut short is an error that names it.

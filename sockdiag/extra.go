@@ -253,7 +253,7 @@ func (o SocketOptions) append(b []byte) []byte {
 // decode takes two bytes of bit-fields, each byte a unit of its own.
 func (o *SocketOptions) decode(b []byte, bigEndian bool) error {
 	if len(b) < 2 {
-		return &DecodeError{What: "INET_DIAG_SOCKOPT", Len: len(b), Want: 2}
+		return short("INET_DIAG_SOCKOPT", b, 2)
 	}
 	first, second := b[0], b[1]
 	if bigEndian {

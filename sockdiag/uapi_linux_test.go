@@ -203,7 +203,7 @@ func TestKernelMacros(t *testing.T) {
 		"NLMSG_NOOP": {unix.NLMSG_NOOP, uapi.NLMsgNoop}, "NLMSG_ERROR": {unix.NLMSG_ERROR, uapi.NLMsgError},
 		"NLMSG_DONE": {unix.NLMSG_DONE, uapi.NLMsgDone}, "NLMSG_OVERRUN": {unix.NLMSG_OVERRUN, uapi.NLMsgOverrun},
 		"NLM_F_REQUEST": {unix.NLM_F_REQUEST, uapi.NLMFRequest}, "NLM_F_ACK": {unix.NLM_F_ACK, uapi.NLMFAck},
-		"NLM_F_DUMP_INTR": {unix.NLM_F_DUMP_INTR, uapi.NLMFDumpIntr}, "NLM_F_DUMP": {unix.NLM_F_DUMP, uapi.NLMFDump},
+		"NLM_F_MULTI": {unix.NLM_F_MULTI, uapi.NLMFMulti}, "NLM_F_DUMP_INTR": {unix.NLM_F_DUMP_INTR, uapi.NLMFDumpIntr}, "NLM_F_DUMP": {unix.NLM_F_DUMP, uapi.NLMFDump},
 		"NLA_F_NESTED | NLA_F_NET_BYTEORDER": {unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER, 0xffff &^ uapi.NLATypeMask},
 		"AF_INET":                            {unix.AF_INET, uapi.AFInet}, "AF_INET6": {unix.AF_INET6, uapi.AFInet6},
 		"IPPROTO_TCP": {unix.IPPROTO_TCP, int(TCP)}, "IPPROTO_UDP": {unix.IPPROTO_UDP, int(UDP)}, "IPPROTO_UDPLITE": {unix.IPPROTO_UDPLITE, int(UDPLite)},

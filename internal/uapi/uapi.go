@@ -13,6 +13,7 @@ const (
 
 	NLMFRequest  = 0x1
 	NLMFAck      = 0x4
+	NLMFMulti    = 0x2
 	NLMFDumpIntr = 0x10
 	NLMFDump     = 0x300
 
