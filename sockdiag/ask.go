@@ -38,13 +38,7 @@ type reply struct {
 
 // reply asks the kernel when the first row is wanted. Call close, whatever happens.
 func (c *Client) reply(ctx context.Context, r *request) reply {
-	a := reply{client: c, ctx: ctx, request: *r, size: c.bufferSize}
-	if r.protocol == Raw && r.family == 0 {
-		// Raw sockets of either family have a table each, and a request for both finds
-		// none.
-		a.request.typ, a.request.family, a.more = uapi.SockDiagByFamily, IPv4, true
-	}
-	return a
+	return reply{client: c, ctx: ctx, request: *r, size: c.bufferSize}
 }
 
 // next gets the next row, or says that there is none: because that was the last one,
@@ -98,6 +92,11 @@ func (r *reply) start() {
 	if err == nil && r.request.nothing {
 		r.ended = true
 		return
+	}
+	if r.request.protocol == Raw && r.request.family == 0 {
+		// Raw sockets of either family have a table each, and a request for both finds
+		// none.
+		r.request.typ, r.request.family, r.more = uapi.SockDiagByFamily, IPv4, true
 	}
 	if err == nil {
 		r.conn, err = r.client.acquire()

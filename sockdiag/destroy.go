@@ -33,7 +33,7 @@ import (
 // twin, or one that was destroyed before (seen with Linux 6.18). To find one of a
 // SO_REUSEPORT group it may have to ask many times, up to 65,535.
 func (c *Client) Destroy(ctx context.Context, id ID) error {
-	id, err := id.normal()
+	err := id.normalize()
 	r := id.request(uapi.SockDestroy)
 	r.flags |= uapi.NLMFAck
 	switch {
@@ -58,23 +58,24 @@ func (c *Client) destroy(ctx context.Context, id *ID, r *request) error {
 	}
 	// The kernel chooses among those who share a port by a hash over both ends,
 	// and only then looks at the cookie.
-	l := lookup{id: *id, dumper: dumper{protocol: id.Protocol}}
+	var s Socket
+	l := lookup{id: id, socket: &s}
 	look := id.request(uapi.SockDiagByFamily)
 	if err := c.lookupInDump(ctx, &look, &l); err != nil {
 		return err
 	}
-	if id.Remote.Port() == 0 && l.socket.State != tcpstate.BoundInactive {
+	if id.Remote.Port() == 0 && s.State != tcpstate.BoundInactive {
 		for port := 1; port <= 0xffff; port++ {
 			r.sockID.remote = netip.AddrPortFrom(id.Remote.Addr(), uint16(port))
 			if err := c.ask(ctx, r, ignoreRow); !missed(err) {
 				return err
 			}
 		}
-		if err := c.lookupInDump(ctx, &look, &lookup{id: *id, dumper: dumper{protocol: id.Protocol}}); err != nil {
+		if err := c.lookupInDump(ctx, &look, &lookup{id: id, socket: &s}); err != nil {
 			return err // it has gone meanwhile
 		}
 	}
-	return fmt.Errorf("the kernel does not find this socket by its addresses (%v): %w", l.socket.State, errors.ErrUnsupported)
+	return fmt.Errorf("the kernel does not find this socket by its addresses (%v): %w", s.State, errors.ErrUnsupported)
 }
 
 func ignoreRow([]byte) error { return nil }

@@ -36,18 +36,19 @@ import (
 // SCTP, UDPLite and Raw. A connection in CLOSE (see tcpstate.Closed) is not found.
 // What SCTP names is the endpoint if the ID has no Remote,
 // and otherwise an association.
-func (c *Client) Lookup(ctx context.Context, id ID, attrs Attrs) (Socket, error) {
-	id, err := id.normal()
+func (c *Client) Lookup(ctx context.Context, id ID, attrs Attrs) (s Socket, err error) {
+	err = id.normalize()
 	r := id.request(uapi.SockDiagByFamily)
+	if err == nil {
+		r.extension = attrs.extension()
+		s.Protocol = id.Protocol
+		l := lookup{id: &id, socket: &s, keepUnknown: attrs.Has(AttrUnknown)}
+		err = onlySockets(c.lookup(ctx, &r, &l))
+	}
 	if err != nil {
 		return Socket{}, r.opError("lookup", err)
 	}
-	r.extension = attrs.extension()
-	l := lookup{id: id, dumper: dumper{protocol: id.Protocol, keepUnknown: attrs.Has(AttrUnknown)}}
-	if err := c.lookup(ctx, &r, &l); err != nil {
-		return Socket{}, r.opError("lookup", onlySockets(err))
-	}
-	return l.socket, nil
+	return s, nil
 }
 
 // onlySockets keeps what else does not exist, such as a /proc that has gone, from
@@ -62,17 +63,17 @@ func onlySockets(err error) error {
 
 // lookup is the state of one Lookup.
 type lookup struct {
-	id     ID
-	found  bool
-	socket Socket
-	dumper dumper
+	id          *ID
+	keepUnknown bool
+	found       bool
+	socket      *Socket // the one that was found, if so
 }
 
 func (l *lookup) row(payload []byte) error {
-	if err := l.socket.decode(l.id.Protocol, payload, l.dumper.keepUnknown); err != nil {
+	if err := l.socket.decode(l.id.Protocol, payload, l.keepUnknown); err != nil {
 		return err
 	}
-	l.found = l.id.names(&l.socket)
+	l.found = l.id.names(l.socket)
 	return nil
 }
 
@@ -110,11 +111,11 @@ func (c *Client) lookupInDump(ctx context.Context, exact *request, l *lookup) er
 	}
 	for _, r.states = range masks {
 		q := Query{Protocol: r.protocol, States: r.states}
-		l.dumper.filter = q.rowFilter()
+		d := dumper{protocol: r.protocol, filter: q.rowFilter(), keepUnknown: l.keepUnknown}
 		// To the end, so that the socket can be used again.
-		err := c.dumpRequest(ctx, &r, &l.dumper, func(s Socket, _ error) bool {
+		err := c.dumpRequest(ctx, &r, &d, func(s Socket, _ error) bool {
 			if !l.found && l.id.names(&s) {
-				l.found, l.socket = true, s
+				l.found, *l.socket = true, s
 			}
 			return true
 		})
@@ -172,7 +173,7 @@ func (id *ID) final() bool {
 	return id.Protocol == MPTCP || id.Protocol == TCP && id.Remote.Port() != 0
 }
 
-// request is the exact request of type typ for an ID that is normal.
+// request is the exact request of type typ for an ID that is normalized.
 func (id *ID) request(typ uint16) request {
 	r := request{
 		typ: typ, flags: uapi.NLMFRequest, family: id.Family, protocol: id.Protocol,
@@ -191,26 +192,26 @@ func (id *ID) request(typ uint16) request {
 	return r
 }
 
-// normal returns the ID with nothing left out, or says why it names no socket.
-func (id ID) normal() (ID, error) {
+// normalize fills in what may be left out of an ID, or says why it names no socket.
+func (id *ID) normalize() error {
 	if id.Protocol == 0 {
 		id.Protocol = TCP
 	}
 	if err := id.Protocol.check(); err != nil {
-		return id, err
+		return err
 	}
 	if id.Protocol == MPTCP && id.Token != 0 && !id.Local.IsValid() {
 		// The token is enough: the kernel looks at nothing else.
 		if id.Family == 0 {
 			id.Family = IPv4
 		}
-		return id, nil
+		return nil
 	}
 	if !id.Local.IsValid() {
-		return id, &invalidError{"an ID needs a Local"}
+		return &invalidError{"an ID needs a Local"}
 	}
 	if id.Cookie == noCookie {
-		return id, &invalidError{"a Cookie of all ones is how the kernel is told that there is none"}
+		return &invalidError{"a Cookie of all ones is how the kernel is told that there is none"}
 	}
 	if id.Family == 0 {
 		id.Family = IPv6
@@ -219,10 +220,10 @@ func (id ID) normal() (ID, error) {
 		}
 	}
 	if id.Family != IPv4 && id.Family != IPv6 {
-		return id, &invalidError{"an ID's Family is IPv4, IPv6 or zero for that of Local"}
+		return &invalidError{"an ID's Family is IPv4, IPv6 or zero for that of Local"}
 	}
 	if id.Local.Port() == 0 && (id.Protocol == TCP || id.Protocol == UDP) {
-		return id, &invalidError{"a socket without a local port cannot be looked up"}
+		return &invalidError{"a socket without a local port cannot be looked up"}
 	}
 	if !id.Remote.IsValid() || id.Remote.Port() == 0 && id.Remote.Addr().IsUnspecified() {
 		id.Remote = netip.AddrPortFrom(id.Family.unspecified(), id.Remote.Port())
@@ -230,7 +231,7 @@ func (id ID) normal() (ID, error) {
 	for _, end := range [...]*netip.AddrPort{&id.Local, &id.Remote} {
 		addr := end.Addr()
 		if addr.Zone() != "" {
-			return id, &invalidError{"an ID's addresses have no zone: it is Interface that names the device"}
+			return &invalidError{"an ID's addresses have no zone: it is Interface that names the device"}
 		}
 		if id.Family == IPv4 {
 			addr = addr.Unmap()
@@ -238,15 +239,15 @@ func (id ID) normal() (ID, error) {
 			addr = netip.AddrFrom16(addr.As16())
 		}
 		if addr.Is4() != (id.Family == IPv4) {
-			return id, &invalidError{"an ID's Family and its addresses do not agree"}
+			return &invalidError{"an ID's Family and its addresses do not agree"}
 		}
 		*end = netip.AddrPortFrom(addr, end.Port())
 	}
 	local, remote := id.Local.Addr(), id.Remote.Addr()
 	if local.Is4In6() != remote.Is4In6() && !local.IsUnspecified() && !remote.IsUnspecified() {
-		return id, &invalidError{"an ID's Local and Remote are an IPv4 and an IPv6 address"}
+		return &invalidError{"an ID's Local and Remote are an IPv4 and an IPv6 address"}
 	}
-	return id, nil
+	return nil
 }
 
 // invalidError matches fs.ErrInvalid, and says what is wrong.
@@ -262,7 +263,7 @@ func (f Family) unspecified() netip.Addr {
 	return netip.IPv6Unspecified()
 }
 
-// names reports whether the socket is the one that a normal ID names.
+// names reports whether the socket is the one that a normalized ID names.
 func (id *ID) names(s *Socket) bool {
 	if id.Cookie != 0 && s.Cookie != id.Cookie {
 		return false

@@ -200,11 +200,11 @@ func TestExactRequestBytes(t *testing.T) {
 		{"MPTCP token", token, 20, message(20, 1, []byte{2, 0, 0, 0}, id(0, 0, "0.0.0.0", "0.0.0.0", 0, cookie(0xcafe, 0)),
 			append(ne.AppendUint16(ne.AppendUint16(nil, 8), 3), ne.AppendUint32(nil, 262)...)...)},
 	} {
-		normal, err := tt.id.normal()
-		if err != nil {
+		id := tt.id
+		if err := id.normalize(); err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		}
-		r := normal.request(tt.typ)
+		r := id.request(tt.typ)
 		if got := r.append(nil, 1); string(got) != string(tt.want) {
 			t.Errorf("%s:\n got %x\nwant %x", tt.name, got, tt.want)
 		}
