@@ -66,8 +66,11 @@ func (s *Socket) decode(p Protocol, b []byte, keepUnknown bool) error {
 	s.Cookie = uint64(ne.Uint32(b[44:])) | uint64(ne.Uint32(b[48:]))<<32
 	s.RecvQueue, s.SendQueue = ne.Uint32(b[56:]), ne.Uint32(b[60:])
 	s.UID, s.Inode = ne.Uint32(b[64:]), ne.Uint32(b[68:])
-	if err := s.decodeAttrs(b[uapi.SizeofInetDiagMsg:], keepUnknown); err != nil {
-		return err
+	rest, attrs := s.decodeUsual(b[uapi.SizeofInetDiagMsg:])
+	if len(rest) != 0 || attrs != s.Attrs || s.Extra != nil {
+		if err := s.decodeAttrs(rest, attrs, keepUnknown); err != nil {
+			return err
+		}
 	}
 	if p == SCTP {
 		s.fixSCTP(b[1], b[2])
@@ -83,14 +86,10 @@ func expires(ms uint32) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-// decodeAttrs decodes the attributes, and clears what an earlier row had and this
-// one has not.
-func (s *Socket) decodeAttrs(b []byte, keepUnknown bool) error {
-	old, attrs := s.Attrs, Attrs(0)
-	if s.Extra != nil {
-		s.Extra = nil // it is somebody's now
-	}
-	b, attrs = s.decodeUsual(b)
+// decodeAttrs decodes the attributes that follow those in attrs, and clears what an
+// earlier row had and this one has not.
+func (s *Socket) decodeAttrs(b []byte, attrs Attrs, keepUnknown bool) error {
+	s.Extra = nil // it is somebody's now
 	for len(b) > 0 {
 		n, typ := attrHeader(b)
 		if n == 0 {
@@ -165,10 +164,8 @@ func (s *Socket) decodeAttrs(b []byte, keepUnknown bool) error {
 			attrs |= 1 << typ
 		}
 	}
-	if attrs != old { // see dumper.decode
-		s.Attrs = attrs
-		s.clear(old &^ attrs)
-	}
+	s.clear(s.Attrs &^ attrs)
+	s.Attrs = attrs
 	return nil
 }
 
@@ -272,9 +269,6 @@ func (s *Socket) decodeInfo(b []byte) (known bool) {
 
 // clear zeroes what the row before had and this one has not.
 func (s *Socket) clear(gone Attrs) {
-	if gone == 0 {
-		return
-	}
 	if gone&AttrMemInfo != 0 {
 		s.MemInfo = MemInfo{}
 	}
