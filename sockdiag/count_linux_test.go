@@ -107,10 +107,7 @@ func TestCountOfMixes(t *testing.T) {
 			families = families[:1]
 		}
 	})
-	mixes := 220
-	if testing.Short() {
-		mixes = 40
-	}
+	const mixes = 220
 	made := map[string]int{}
 	leftOut := map[tcpstate.Set]int{}
 	most := tcpstate.Counts{}
