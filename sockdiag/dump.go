@@ -29,7 +29,7 @@ import (
 //
 // A dump keeps one processor busy. Two at a time that divide the sockets by local
 // port (see the example) take more processor time together, and less time: with
-// 100,000 sockets in equal parts, 1.4 and 0.7 times those of one.
+// 100,000 sockets in about equal parts, 1.4 and 0.8 times those of one.
 func (c *Client) Dump(ctx context.Context, q Query) iter.Seq2[Socket, error] {
 	// No more than this, so that it is inlined where it is ranged over and the
 	// sequence costs nothing.
