@@ -333,7 +333,7 @@ func TestAbortiveClose(t *testing.T) {
 				}
 				all := s.findings(before, s.take(health.Options{}), health.Thresholds{})
 				if linger {
-					want(t, all, health.AbortiveClose, health.Warning, "12 connections", "24 were opened")
+					want(t, all, health.AbortiveClose, health.Warning, "12 connections", "24 opened")
 				} else {
 					want(t, all, health.AbortiveClose, health.OK)
 				}

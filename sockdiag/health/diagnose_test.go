@@ -101,7 +101,7 @@ func TestConstructed(t *testing.T) {
 			health.OrphanPressure, health.Critical, []string{"120000", "131072"}},
 		{"few orphans", nil, "TCPAbortOnMemory 3", "TCPAbortOnMemory 3", opens(9), "inuse 10 orphan 65536 tw 0 alloc 12 mem 3", health.OrphanPressure, health.OK, nil},
 		{"cut off", nil, "TCPAbortOnMemory 3", "TCPAbortOnMemory 10", opens(9), quiet,
-			health.OrphanPressure, health.Critical, []string{"7 connections in 10 s were cut off"}},
+			health.OrphanPressure, health.Critical, []string{"7 connections in 10 s cut off"}},
 		{"memory is saved", nil, "", "TW 1", opens(9), "inuse 10 orphan 0 tw 0 alloc 12 mem 150001",
 			health.TCPMemory, health.Warning, []string{"saves memory"}},
 		{"memory is used up", nil, "", "TW 1", opens(9), "inuse 10 orphan 0 tw 0 alloc 12 mem 200001",
@@ -180,7 +180,7 @@ func TestConntrackDrops(t *testing.T) {
 		words       []string
 	}{
 		{"none", "10", 0, 0, health.OK, nil},
-		{"entries were given up", "10", 0, 7, health.Critical, []string{"was full in 10 s", "0 packets", "7 entries"}},
+		{"entries were given up", "10", 0, 7, health.Critical, []string{"was full in 10 s", "0 packets", "7 of its entries"}},
 		{"packets were dropped", "80000", 5, 0, health.Critical, []string{"was full in 10 s", "5 packets", "it has 80000, and room for 100000"}},
 		{"packets were dropped, and there is room", "10", 5, 0, health.Warning, []string{"dropped 5 packets in 10 s", "10 entries now"}},
 	} {
@@ -356,7 +356,7 @@ func TestOldCloseWait(t *testing.T) {
 	soon := host(t, 59*time.Second, nil, "TW 1", "ActiveOpens 0", quiet, s)
 	later := host(t, time.Minute, nil, "TW 1", "ActiveOpens 0", quiet, s)
 	want(t, health.Diagnose(before, soon, health.Thresholds{}), health.CloseWaitLeak, health.OK)
-	f := want(t, health.Diagnose(before, later, health.Thresholds{}), health.CloseWaitLeak, health.Warning, "1 connections", "1 of 1 looked at")
+	f := want(t, health.Diagnose(before, later, health.Thresholds{}), health.CloseWaitLeak, health.Warning, "closed 1 connection ", "1 of 1 looked at")
 	shows(t, f, "with unread data", "1 of 1")
 	s.Cookie = 9 // another one
 	other := host(t, time.Minute, nil, "TW 1", "ActiveOpens 0", quiet, s)

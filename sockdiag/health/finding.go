@@ -160,6 +160,14 @@ func (l *look) perSecond(n int64) float64 {
 
 func (l *look) during() string { return " in " + seconds(l.dt) }
 
+// counted is a number of things: "1 connection", "2 connections".
+func counted[T int | int64 | uint64](n T, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 // evidence makes a list of names and values.
 func evidence(pairs ...any) []Evidence {
 	list := make([]Evidence, 0, len(pairs)/2)

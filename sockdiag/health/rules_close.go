@@ -112,7 +112,7 @@ func closeWaitLeak(l *look) []Finding {
 	if l.before != nil {
 		growth = fmt.Sprintf(" (%+d%s)", int64(n)-int64(l.before.CloseWaitOwned), l.during())
 	}
-	f.Summary = fmt.Sprintf("%d connections%s are closed by the peer and not by the program here%s%s", n, growth, age, f.Summary)
+	f.Summary = fmt.Sprintf("the peer has closed %s%s that the program here does not close%s%s", counted(n, "connection"), growth, age, f.Summary)
 	if len(stale) > 0 && n >= 10*uint64(l.t.CloseWait) {
 		f.Severity = Critical
 	}
@@ -237,7 +237,7 @@ func abortiveClose(l *look) []Finding {
 	}
 	return []Finding{{
 		ID: AbortiveClose, Severity: Warning,
-		Summary:  fmt.Sprintf("%d connections%s were closed by a reset, %d were opened", n, l.during(), opened),
+		Summary:  fmt.Sprintf("%s%s closed by a reset, %d opened", counted(n, "connection"), l.during(), opened),
 		Evidence: l.counterEvidence(nil, "TcpExt.TCPAbortOnData", "TcpExt.TCPAbortOnClose", "Tcp.EstabResets", "Tcp.ActiveOpens", "Tcp.PassiveOpens"),
 		Why:      "close() sends a RST instead of a FIN if the program set SO_LINGER to 0 seconds (TCPAbortOnData), or did not read all that had come (TCPAbortOnClose). So does the kernel when the peer still sends after close() (TCPAbortOnData, too). Balancers do so on purpose, in their health checks. The peer gets an error, and can lose data that was on the way.",
 		Remedies: []Remedy{

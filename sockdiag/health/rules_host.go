@@ -21,7 +21,7 @@ func orphanPressure(l *look) []Finding {
 	}
 	switch {
 	case aborted > 0:
-		f.Summary = fmt.Sprintf("%d connections%s were cut off at close: too many orphans, or no memory", aborted, l.during())
+		f.Summary = fmt.Sprintf("%s%s cut off at close: too many orphans, or no memory", counted(aborted, "connection"), l.during())
 	case share > l.t.OrphansCritical:
 		f.Summary = fmt.Sprintf("%d connections of the host are closed and not finished, and tcp_max_orphans is %d", orphans, limit.Value)
 	case share > l.t.OrphansWarning:
@@ -59,7 +59,7 @@ func tcpMemory(l *look) []Finding {
 	case known && uint64(pages) > limit.Value.Pressure:
 		f.Summary = fmt.Sprintf("TCP saves memory: it has %s, and begins to save at %s", mebibytes(uint64(pages)), mebibytes(limit.Value.Pressure))
 	case pressures > 0:
-		f.Summary = fmt.Sprintf("TCP ran short of memory %d times%s", pressures, l.during())
+		f.Summary = fmt.Sprintf("TCP ran short of memory %s%s", counted(pressures, "time"), l.during())
 	default:
 		return nil
 	}
@@ -93,7 +93,7 @@ func conntrackPressure(l *look) []Finding {
 	f := Finding{ID: ConntrackPressure, Severity: Critical}
 	switch {
 	case early > 0 || dropped > 0 && share > l.t.ConntrackWarning:
-		f.Summary = fmt.Sprintf("connection tracking was full%s: %d packets were dropped, and %d entries given up for others; it has %d, and room for %d", l.during(), dropped, early, count.Value, limit.Value)
+		f.Summary = fmt.Sprintf("connection tracking was full%s: %s dropped, and %d of its entries given up for others; it has %d, and room for %d", l.during(), counted(dropped, "packet"), early, count.Value, limit.Value)
 	case share > l.t.ConntrackCritical:
 		f.Summary = fmt.Sprintf("connection tracking has %d entries, and room for %d", count.Value, limit.Value)
 	case share > l.t.ConntrackWarning:
@@ -101,7 +101,7 @@ func conntrackPressure(l *look) []Finding {
 		f.Summary = fmt.Sprintf("connection tracking has %d entries, and room for %d", count.Value, limit.Value)
 	case dropped > 0: // it was full for a moment, or two packets of a connection clashed
 		f.Severity = Warning
-		f.Summary = fmt.Sprintf("connection tracking dropped %d packets%s; it has %d entries now, and room for %d", dropped, l.during(), count.Value, limit.Value)
+		f.Summary = fmt.Sprintf("connection tracking dropped %s%s; it has %d entries now, and room for %d", counted(dropped, "packet"), l.during(), count.Value, limit.Value)
 	default:
 		return nil
 	}

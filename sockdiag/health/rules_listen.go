@@ -16,12 +16,12 @@ func acceptOverflow(l *look) (found []Finding) {
 		}
 		f := Finding{
 			ID: AcceptOverflow, Severity: Warning, Why: why,
-			Summary:  fmt.Sprintf("%d connections wait to be accepted on %v, whose limit is %d", r.Queued, r.Local, r.Limit),
+			Summary:  fmt.Sprintf("%s waiting to be accepted on %v, whose limit is %d", counted(r.Queued, "connection"), r.Local, r.Limit),
 			Evidence: l.counterEvidence(evidence("listener", r.Local, "waiting", r.Queued, "backlog", r.Limit), "TcpExt.ListenOverflows", "TcpExt.ListenDrops"),
 		}
 		if r.Queued > r.Limit {
 			f.Severity = Critical
-			f.Summary = fmt.Sprintf("the queue of %v is full: %d connections wait to be accepted, the limit is %d", r.Local, r.Queued, r.Limit)
+			f.Summary = fmt.Sprintf("the queue of %v is full: %s waiting to be accepted, the limit is %d", r.Local, counted(r.Queued, "connection"), r.Limit)
 		}
 		if who := l.now.holders(r.Inode); who != "" {
 			f.Summary += ": " + who
@@ -37,7 +37,7 @@ func acceptOverflow(l *look) (found []Finding) {
 		}
 		found = append([]Finding{{
 			ID: AcceptOverflow, Severity: Critical, Why: why,
-			Summary:  fmt.Sprintf("%d connections%s met a full queue of a listener and were dropped", dropped, l.during()),
+			Summary:  fmt.Sprintf("%s%s met a full queue of a listener, and got dropped", counted(dropped, "connection"), l.during()),
 			Evidence: l.counterEvidence(nil, "TcpExt.ListenOverflows", "TcpExt.ListenDrops"),
 			Remedies: l.acceptRemedies(limit),
 		}}, found...)
@@ -98,14 +98,14 @@ func synBacklog(l *look) (found []Finding) {
 	switch {
 	case dropped > 0:
 		f.Severity = Critical
-		f.Summary = fmt.Sprintf("%d SYNs%s were dropped because a queue of half-open connections was full", dropped, l.during())
+		f.Summary = fmt.Sprintf("%s%s dropped because a queue of half-open connections was full", counted(dropped, "SYN"), l.during())
 	case cooked > 0:
-		f.Summary = fmt.Sprintf("%d SYNs%s were answered by cookies because a queue of half-open connections was full", cooked, l.during())
+		f.Summary = fmt.Sprintf("%s%s answered by cookies because a queue of half-open connections was full", counted(cooked, "SYN"), l.during())
 	case full != nil && off:
 		f.Severity = Critical
-		f.Summary = fmt.Sprintf("%d half-open connections on port %d, and there is room for %d; what comes then is dropped", full.SynRecv, full.Port, l.synLimit(full))
+		f.Summary = fmt.Sprintf("%s on port %d, and there is room for %d; what comes then is dropped", counted(full.SynRecv, "half-open connection"), full.Port, l.synLimit(full))
 	case full != nil:
-		f.Summary = fmt.Sprintf("%d half-open connections on port %d, whose limit is %d", full.SynRecv, full.Port, full.Limit)
+		f.Summary = fmt.Sprintf("%s on port %d, whose limit is %d", counted(full.SynRecv, "half-open connection"), full.Port, full.Limit)
 	default:
 		return nil
 	}

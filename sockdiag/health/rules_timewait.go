@@ -34,11 +34,11 @@ func bucketOverflow(l *look) []Finding {
 	was := l.earlier().Settings.MaxTWBuckets.Or(limit.Value)
 	switch {
 	case refused > 0 && was != limit.Value:
-		f.Summary = fmt.Sprintf("%d connections%s got no TIME_WAIT: tcp_max_tw_buckets was %d, and is %d now", refused, l.during(), was, limit.Value)
+		f.Summary = fmt.Sprintf("%s%s got no TIME_WAIT: tcp_max_tw_buckets was %d, and is %d now", counted(refused, "connection"), l.during(), was, limit.Value)
 	case refused > 0 && limit.Value >= 0 && 2*n < limit.Value:
-		f.Summary = fmt.Sprintf("%d connections%s got no TIME_WAIT, though there are only %d of %d: memory was short", refused, l.during(), n, limit.Value)
+		f.Summary = fmt.Sprintf("%s%s got no TIME_WAIT, though there are only %d of %d: memory was short", counted(refused, "connection"), l.during(), n, limit.Value)
 	case refused > 0:
-		f.Summary = fmt.Sprintf("%d connections%s got no TIME_WAIT: tcp_max_tw_buckets is %d", refused, l.during(), limit.Value)
+		f.Summary = fmt.Sprintf("%s%s got no TIME_WAIT: tcp_max_tw_buckets is %d", counted(refused, "connection"), l.during(), limit.Value)
 	case limit.Value > 0 && n >= limit.Value:
 		f.Summary = fmt.Sprintf("there are %d TIME_WAITs, and tcp_max_tw_buckets is %d: a connection that closes gets none", n, limit.Value)
 	case limit.Value > 0 && float64(n) >= l.t.Buckets*float64(limit.Value):
