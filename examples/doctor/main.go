@@ -27,7 +27,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -62,18 +61,11 @@ func main() {
 }
 
 func status(severity health.Severity, err error, stderr io.Writer) int {
-	var usage *cli.UsageError
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
-	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "doctor: %v (doctor -h tells how to use it)\n", err)
-		return statusFailed
-	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(stderr, "doctor: interrupted")
-		return statusFailed
 	case err != nil:
-		fmt.Fprintf(stderr, "doctor: %s\n", strings.TrimPrefix(err.Error(), "sockdiag: "))
+		cli.Report("doctor", err, stderr)
 		return statusFailed
 	case severity == health.Critical:
 		return statusCritical

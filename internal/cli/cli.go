@@ -32,20 +32,33 @@ func Main(name string, run func(ctx context.Context, args []string, stdout, stde
 }
 
 func status(name string, err error, stderr io.Writer) int {
-	var usage *UsageError
-	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
+	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return 0
-	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "%s: %s (%s -h tells how to use it)\n", name, text(err), name)
+	}
+	Report(name, err, stderr)
+	if usage := (*UsageError)(nil); errors.As(err, &usage) {
 		return 2
 	}
-	fmt.Fprintf(stderr, "%s: %s\n", name, text(err))
 	return 1
 }
 
-// text is the error without our package's name.
-func text(err error) string { return strings.TrimPrefix(err.Error(), "sockdiag: ") }
+// Report prints the error that ends a program.
+func Report(name string, err error, stderr io.Writer) {
+	hint := ""
+	if usage := (*UsageError)(nil); errors.As(err, &usage) {
+		hint = fmt.Sprintf(" (%s -h tells how to use it)", name)
+	}
+	fmt.Fprintf(stderr, "%s: %s%s\n", name, text(err), hint)
+}
+
+// text is the error without our package's name, and what a signal has ended by what it
+// is called.
+func text(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return "interrupted"
+	}
+	return strings.TrimPrefix(err.Error(), "sockdiag: ")
+}
 
 // UsageError is a mistake on the command line.
 type UsageError struct{ Err error }

@@ -26,6 +26,7 @@ func TestStatus(t *testing.T) {
 		{fmt.Errorf("wrapped: %w", flag.ErrHelp), 0, ""},
 		{errors.New("it broke"), 1, "prog: it broke\n"},
 		{dump, 1, "prog: dump TCP: permission denied\n"}, // without our package's name
+		{&sockdiag.OpError{Op: "dump", Err: context.Canceled}, 1, "prog: interrupted\n"},
 		{context.DeadlineExceeded, 1, "prog: context deadline exceeded\n"},
 		{&UsageError{dump}, 2, "prog: dump TCP: permission denied (prog -h tells how to use it)\n"},
 		{&UsageError{errors.New("-n: no")}, 2, "prog: -n: no (prog -h tells how to use it)\n"},
