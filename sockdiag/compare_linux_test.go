@@ -20,52 +20,50 @@ import (
 // thousands of sockets, of both families.
 func TestCountIsThatOfOthers(t *testing.T) {
 	nstest.RequireNamespace(t)
-	for _, family := range nstest.Families {
-		nstest.States(t, family)
+	// In a namespace of its own, where no TIME_WAIT of another test ends meanwhile, and
+	// on its thread, for ss to start and /proc to be read there.
+	nstest.NewNamespace(t).Do(func() {
+		for _, family := range nstest.Families {
+			nstest.States(t, family)
+		}
+		nstest.Many(t, nstest.IPv4, 600, 400)
+		nstest.Many(t, nstest.IPv6, 300, 200)
+		c := dial(t)
+		compareCounts(t, c, sockdiag.Query{}, nil, "tcp", "tcp6")
+		compareCounts(t, c, sockdiag.Query{Family: sockdiag.IPv4}, []string{"-4"}, "tcp")
+		compareCounts(t, c, sockdiag.Query{Family: sockdiag.IPv6}, []string{"-6"}, "tcp6")
+	})
+}
+
+func compareCounts(t *testing.T, c *sockdiag.Client, q sockdiag.Query, ss []string, files ...string) {
+	t.Helper()
+	ours, err := c.Count(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
 	}
-	nstest.Many(t, nstest.IPv4, 600, 400)
-	nstest.Many(t, nstest.IPv6, 300, 200)
-	c := dial(t)
-	for _, tt := range []struct {
-		name  string
-		q     sockdiag.Query
-		ss    []string // its options
-		files []string
-	}{
-		{"both", sockdiag.Query{}, nil, []string{"tcp", "tcp6"}},
-		{"IPv4", sockdiag.Query{Family: sockdiag.IPv4}, []string{"-4"}, []string{"tcp"}},
-		{"IPv6", sockdiag.Query{Family: sockdiag.IPv6}, []string{"-6"}, []string{"tcp6"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			ours, err := c.Count(t.Context(), tt.q)
-			if err != nil {
-				t.Fatal(err)
-			}
-			dumped, err := sockdiag.CountBy(c.Dump(t.Context(), tt.q), func(s *sockdiag.Socket) tcpstate.State { return s.State })
-			if err != nil {
-				t.Fatal(err)
-			}
-			for s, n := range ours.All() {
-				if dumped[s] != n {
-					t.Errorf("%v: Count %d, Dump %d", s, n, dumped[s])
-				}
-			}
-			if ours[tcpstate.BoundInactive] == 0 && hasBoundInactive(t) {
-				t.Error("no bound-only socket counted")
-			}
-			// ss and /proc leave bound-only sockets out: those are in neither the
-			// table of listeners nor that of connections.
-			ours[tcpstate.BoundInactive] = 0
-			if states := len(countStates(ours)); states < 10 {
-				t.Fatalf("only %d states: %v", states, ours)
-			}
-			if diff := cmp.Diff(countOfProc(t, tt.files...), ours); diff != "" {
-				t.Errorf("/proc/net (-), we (+):\n%s", diff)
-			}
-			if diff := cmp.Diff(countOfSS(t, tt.ss...), ours); diff != "" {
-				t.Errorf("ss (-), we (+):\n%s", diff)
-			}
-		})
+	dumped, err := sockdiag.CountBy(c.Dump(t.Context(), q), func(s *sockdiag.Socket) tcpstate.State { return s.State })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s, n := range ours.All() {
+		if dumped[s] != n {
+			t.Errorf("%v: Count %d, Dump %d", s, n, dumped[s])
+		}
+	}
+	if ours[tcpstate.BoundInactive] == 0 && hasBoundInactive(t) {
+		t.Error("no bound-only socket counted")
+	}
+	// ss and /proc leave bound-only sockets out: those are in neither the
+	// table of listeners nor that of connections.
+	ours[tcpstate.BoundInactive] = 0
+	if states := len(countStates(ours)); states < 10 {
+		t.Fatalf("only %d states: %v", states, ours)
+	}
+	if diff := cmp.Diff(countOfProc(t, files...), ours); diff != "" {
+		t.Errorf("/proc/net (-), we (+):\n%s", diff)
+	}
+	if diff := cmp.Diff(countOfSS(t, ss...), ours); diff != "" {
+		t.Errorf("ss (-), we (+):\n%s", diff)
 	}
 }
 
