@@ -83,7 +83,7 @@ func (r *reply) live() error {
 	if r.client.closed.Load() {
 		return net.ErrClosed
 	}
-	return r.ctx.Err() // cheaper than to look at Done
+	return r.ctx.Err()
 }
 
 // start sends the request.

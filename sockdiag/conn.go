@@ -44,7 +44,7 @@ type conn struct {
 
 	// The request, and how far its answer has been read.
 	typ      uint16 // of the rows
-	plain    uint64 // what the header of a plain row has behind its length
+	plain    uint64 // type, flags and sequence number of a row of a dump, as in its header
 	single   bool
 	datagram []byte // what is left of it
 	torn     bool   // the kernel has said that the dump is not consistent
@@ -134,19 +134,16 @@ func (c *conn) ask(r *request) error {
 // begin sends what is in req.
 func (c *conn) begin(typ uint16, single bool) error {
 	c.typ, c.single = typ, single
-	c.plain = 0
-	if !single {
-		var header [uapi.SizeofNLMsgHdr]byte
-		putHeader(header[:], typ, uapi.NLMFMulti, c.seq)
-		c.plain = ne.Uint64(header[4:])
-	}
+	var header [uapi.SizeofNLMsgHdr]byte
+	putHeader(header[:], typ, uapi.NLMFMulti, c.seq)
+	c.plain = ne.Uint64(header[4:])
 	c.datagram, c.ended, c.torn = nil, false, false
 	return c.transport.Send(c.req)
 }
 
-// ready takes the payload of the next row off the datagram that was received last, or
-// returns nil where it takes next to do that: at the end of the datagram, and for all
-// messages but such as nearly all are.
+// ready takes the payload of the next row off the datagram. It returns nil if next has
+// to look at it: there is none left, or it is no row of this dump, or has another flag
+// than NLM_F_MULTI, which may be NLM_F_DUMP_INTR.
 func (c *conn) ready() []byte {
 	b := c.datagram
 	if len(b) < uapi.SizeofNLMsgHdr || ne.Uint64(b[4:]) != c.plain {
@@ -186,7 +183,9 @@ func (c *conn) next(ctx context.Context) (payload []byte, ok bool, err error) {
 		}
 		switch m.typ() {
 		case c.typ:
-			c.ended = c.single
+			if c.single {
+				c.ended, c.datagram = true, nil
+			}
 			return m.payload(), true, nil
 		case uapi.NLMsgDone:
 			if err = kernelError("NLMSG_DONE", m.payload()); err == nil && c.torn {

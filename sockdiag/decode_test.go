@@ -316,3 +316,25 @@ func BenchmarkDecodeSocket(b *testing.B) {
 		})
 	}
 }
+
+// The Extra of the row before is not this one's, also where they have the same attributes.
+func TestExtraOfTwins(t *testing.T) {
+	var s Socket
+	if err := s.decode(SCTP, diagMessage(1, 1, 2, 1), false); err != nil {
+		t.Fatal(err)
+	}
+	first := s.Extra
+	if err := s.decode(SCTP, diagMessage(1, 1, 2, 2), false); err != nil || s.Extra == first || first == nil {
+		t.Error(err, first, s.Extra)
+	}
+}
+
+// An odd tcp_info that ends the row, without its padding.
+func TestOddInfoAtTheEnd(t *testing.T) {
+	for n := range 9 {
+		a := attribute(uapi.InetDiagInfo, make([]byte, n))
+		if s, err := DecodeSocket(TCP, diagMessage(1, 1, 2, 3, a[:4+n])); err != nil || s.Attrs != AttrTCPInfo {
+			t.Error(n, err, s.Attrs)
+		}
+	}
+}

@@ -100,9 +100,6 @@ func (d *dumper) decode(s *Socket, payload []byte) (ok bool, err error) {
 		// it was written in.
 		s.State = state
 	}
-	if d.filter.match == (Filter{}) {
-		return true, nil
-	}
 	return d.filter.matches(s)
 }
 

@@ -817,3 +817,13 @@ func TestRowStates(t *testing.T) {
 		})
 	}
 }
+
+// A filter is checked again on arrival.
+func TestRowsMatchAgain(t *testing.T) {
+	k := &fakeKernel{answer: func(seq uint32, _ int) []datagram {
+		return []datagram{join(rows(seq, 1, 1).data, netlinkMessage(uapi.TCPDiagGetSock, 2, seq, diagMessage(1, 1001, 2000, 2))), done(seq)}
+	}}
+	if got, err := cookies(t, k.client(t), t.Context(), Query{Filter: LocalPort(1001, 1001)}); fmt.Sprint(got) != "[2]" || err != nil {
+		t.Error(got, err)
+	}
+}

@@ -210,3 +210,28 @@ func TestExactRequestBytes(t *testing.T) {
 		}
 	}
 }
+
+// Unknown attributes are kept where they are asked for, whichever way the socket is found.
+func TestLookupUnknown(t *testing.T) {
+	for _, inDump := range []bool{false, true} {
+		k := &fakeKernel{answerTo: func(r []byte) []datagram {
+			seq, typ := ne.Uint32(r[8:]), ne.Uint16(r[4:])
+			if inDump && ne.Uint16(r[6:])&uapi.NLMFDump == 0 {
+				return []datagram{{data: kernelSays(uapi.NLMsgError, seq, 2)}}
+			}
+			m := diagMessage(10, 1000, 0, 9, attribute(55, []byte{1}))
+			copy(m[24:], make([]byte, 4))
+			d := []datagram{join(netlinkMessage(typ, map[bool]uint16{true: 2}[inDump], seq, m))}
+			if ne.Uint16(r[6:])&uapi.NLMFDump != 0 {
+				d = append(d, done(seq))
+			}
+			return d
+		}}
+		for attrs, want := range map[Attrs]bool{0: false, AttrUnknown: true} {
+			s, err := k.client(t).Lookup(t.Context(), ID{Local: netip.MustParseAddrPort("127.0.0.1:1000")}, attrs)
+			if err != nil || (s.Extra != nil && len(s.Extra.Unknown) == 1) != want {
+				t.Error(inDump, attrs, err, s.Extra)
+			}
+		}
+	}
+}

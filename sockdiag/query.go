@@ -191,6 +191,10 @@ func (f *rowFilter) matches(s *Socket) (bool, error) {
 	if f.match == (Filter{}) {
 		return true, nil
 	}
+	return f.matchesFilter(s) // a function of its own, so that this one is inlined
+}
+
+func (f *rowFilter) matchesFilter(s *Socket) (bool, error) {
 	matched, decided := f.match.Match(s)
 	if !decided && f.alone {
 		return false, fmt.Errorf("the kernel does not filter sockets of %v, and a row does not tell all of %q: %w", s.Protocol, f.match, errors.ErrUnsupported)

@@ -196,13 +196,13 @@ func lookup(ctx context.Context, q *question) (answer, error) {
 
 // mdlayherExecute does what metrics exporters on that module do: dial, ask,
 // take all messages at once, and count them by the state in their second byte.
-func mdlayherExecute(context.Context, *question) (answer, error) {
+func mdlayherExecute(_ context.Context, q *question) (answer, error) {
 	request := netlink.Message{
 		Header: netlink.Header{Type: unix.SOCK_DIAG_BY_FAMILY, Flags: netlink.Request | netlink.Dump},
 		Data:   make([]byte, 56), // struct inet_diag_req_v2
 	}
 	request.Data[0], request.Data[1] = unix.AF_INET, unix.IPPROTO_TCP
-	binary.NativeEndian.PutUint32(request.Data[4:], ^uint32(0))
+	binary.NativeEndian.PutUint32(request.Data[4:], uint32(q.states))
 	return func() (int, error) {
 		c, err := netlink.Dial(unix.NETLINK_INET_DIAG, nil)
 		if err != nil {

@@ -12,8 +12,8 @@ const (
 	NLMsgOverrun = 4
 
 	NLMFRequest  = 0x1
-	NLMFAck      = 0x4
 	NLMFMulti    = 0x2
+	NLMFAck      = 0x4
 	NLMFDumpIntr = 0x10
 	NLMFDump     = 0x300
 
