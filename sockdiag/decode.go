@@ -64,8 +64,8 @@ func (s *Socket) decode(p Protocol, b []byte, keepUnknown bool) error {
 	s.Interface = ne.Uint32(b[40:])
 	// Two 32-bit words, the low one first on either byte order.
 	s.Cookie = uint64(ne.Uint32(b[44:])) | uint64(ne.Uint32(b[48:]))<<32
-	s.RecvQueue, s.SendQueue = ne.Uint32(b[56:]), ne.Uint32(b[60:])
-	s.UID, s.Inode = ne.Uint32(b[64:]), ne.Uint32(b[68:])
+	s.RecvQueue, s.SendQueue = words(b[56:64])
+	s.UID, s.Inode = words(b[64:72])
 	rest, attrs := s.decodeUsual(b[uapi.SizeofInetDiagMsg:])
 	if len(rest) != 0 || attrs != s.Attrs || s.Extra != nil {
 		if err := s.decodeAttrs(rest, attrs, keepUnknown); err != nil {

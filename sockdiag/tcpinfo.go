@@ -253,6 +253,16 @@ func bitField(word uint32, unit, first, width uint, bigEndian bool) uint32 {
 	return word >> first & (1<<width - 1)
 }
 
+// words is two words of the kernel's by one load, and one store where they go to fields
+// that are next to each other.
+func words(b []byte) (first, second uint32) {
+	both := ne.Uint64(b)
+	if cpu.IsBigEndian {
+		return uint32(both >> 32), uint32(both)
+	}
+	return uint32(both), uint32(both >> 32)
+}
+
 func micros(v uint32) time.Duration { return time.Duration(v) * time.Microsecond }
 func millis(v uint32) time.Duration { return time.Duration(v) * time.Millisecond }
 

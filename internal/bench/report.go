@@ -99,17 +99,11 @@ func (r *report) writeRatios(w io.Writer) {
 	missed := false
 	for _, op := range r.operations {
 		for i, c := range op.contenders {
-			title, promised := "", ""
+			title := ""
 			if i == 0 {
 				title = op.name
 			}
-			if c.promise.ratio != 0 {
-				promised = "≤ " + number(c.promise.ratio)
-				if c.promise.from > 0 {
-					promised += " from " + c.promise.from.String()
-				}
-			}
-			cells := []string{promised}
+			cells := []string{c.promise.String()}
 			for _, s := range sizes {
 				cell, kept := r.ratio(op, c, s)
 				missed = missed || !kept
@@ -121,6 +115,21 @@ func (r *report) writeRatios(w io.Writer) {
 	if missed {
 		fmt.Fprintf(w, "\nIn bold what misses its promise; that of fewer than %v sockets is the floor and %v µs.\n", promisedFrom, grace/1e3)
 	}
+}
+
+// String is what stands in the table.
+func (p promise) String() string {
+	if p.ratio == 0 {
+		return ""
+	}
+	s := "≤ " + number(p.ratio)
+	if p.from > 0 {
+		s += " from " + p.from.String()
+	}
+	if p.goal > 0 {
+		s += ", goal " + number(p.goal)
+	}
+	return s
 }
 
 // ratio is a cell of the table, and whether a promise was kept there.

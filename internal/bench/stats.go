@@ -100,8 +100,9 @@ func toMedian(all []pair) []float64 {
 // The zero promise is none.
 type promise struct {
 	ratio   float64
-	anySize bool // else from promisedFrom sockets on
-	from    size // nothing is promised with fewer
+	goal    float64 // where it would like to be; 0: nothing is said
+	anySize bool    // else from promisedFrom sockets on
+	from    size    // nothing is promised with fewer
 }
 
 const (

@@ -122,9 +122,15 @@ func generate(members []member) ([]byte, error) {
 	p("// load decodes a whole tcp_info. Bytes that the kernel did not send are zero in w,")
 	p("// and t.size says so. It sets every field but size.")
 	p("func (t *TCPInfo) load(w *[sizeofTCPInfo]byte) {")
-	for _, m := range fields {
+	for i := 0; i < len(fields); i++ {
+		m := fields[i]
 		if m.kind == "raw" {
 			p("t.%s = [4]byte(w[%d:%d])", lowerFirst(m.goName), m.off, m.off+m.size)
+			continue
+		}
+		if i+1 < len(fields) && m.isWord() && fields[i+1].isWord() && fields[i+1].off == m.off+m.size {
+			i++
+			p("t.%s, t.%s = words(w[%d:%d])", m.goName, fields[i].goName, m.off, m.off+2*m.size)
 			continue
 		}
 		load := fmt.Sprintf("binary.NativeEndian.Uint%d(w[%d:%d])", 8*m.size, m.off, m.off+m.size)
@@ -164,6 +170,11 @@ func generate(members []member) ([]byte, error) {
 	}
 	p("}")
 	return format.Source(b.Bytes())
+}
+
+// isWord reports whether the member is a uint32 in Go as it is in C.
+func (m member) isWord() bool {
+	return m.size == 4 && m.bits == 0 && m.atLeast == 0 && kinds[m.kind].decode == "%s"
 }
 
 // sinceText is the sentence about the release, with the space before it.
