@@ -14,6 +14,10 @@ import (
 type transport interface {
 	// Send sends one datagram to the kernel.
 	Send(b []byte) error
+	// Exchange sends a request with one answer, and reads that into answer if it is
+	// there at once; n is as that of Receive. Otherwise ok is false and Receive will
+	// get it. It is from the kernel.
+	Exchange(request, answer []byte) (n int, ok bool, err error)
 	// Receive reads one datagram. n is its length also where b is shorter and
 	// the rest is lost; port is the sender's. Where there is none it waits, or
 	// returns ok false.
@@ -104,10 +108,8 @@ func (c *conn) receive(ctx context.Context) ([]byte, error) {
 				return nil, err
 			}
 			continue
-		case n > len(c.buf):
-			return nil, &truncatedError{size: n}
 		}
-		return c.buf[:n], nil
+		return c.whole(n)
 	}
 }
 
@@ -138,7 +140,22 @@ func (c *conn) begin(typ uint16, single bool) error {
 	putHeader(header[:], typ, uapi.NLMFMulti, c.seq)
 	c.plain = ne.Uint64(header[4:])
 	c.datagram, c.ended, c.torn = nil, false, false
-	return c.transport.Send(c.req)
+	if !single {
+		return c.transport.Send(c.req)
+	}
+	n, ok, err := c.transport.Exchange(c.req, c.buf)
+	if ok {
+		c.datagram, err = c.whole(n)
+	}
+	return err
+}
+
+// whole returns the datagram of n bytes that has been read into buf.
+func (c *conn) whole(n int) ([]byte, error) {
+	if n > len(c.buf) {
+		return nil, &truncatedError{size: n}
+	}
+	return c.buf[:n], nil
 }
 
 // ready takes the payload of the next row off the datagram. It returns nil if next has

@@ -143,6 +143,21 @@ func (s *fakeSocket) Send(b []byte) error {
 	return nil
 }
 
+// Exchange leaves what is not from the kernel, or is not there yet, to Receive.
+func (s *fakeSocket) Exchange(request, answer []byte) (n int, ok bool, err error) {
+	if err := s.Send(request); err != nil {
+		return 0, false, err
+	}
+	s.mu.Lock()
+	there := len(s.queue) > 0 && s.queue[0].port == 0
+	s.mu.Unlock()
+	if !there {
+		return 0, false, nil
+	}
+	n, _, ok, err = s.Receive(answer, false)
+	return n, ok, err
+}
+
 func (s *fakeSocket) Receive(b []byte, wait bool) (int, uint32, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,14 +21,16 @@ type Conn struct {
 	rc syscall.RawConn
 
 	// What passes between a call and the function that the poller calls. The
-	// two functions are made once: a closure per datagram would be an
-	// allocation per datagram.
-	send, recv func(fd uintptr) bool
-	out, in    []byte
-	wait       bool
-	n          int
-	from       unix.RawSockaddrNetlink
-	errno      syscall.Errno
+	// functions are made once: a closure per datagram would be an allocation per
+	// datagram.
+	send, recv, exchange func(fd uintptr) bool
+	out, in              []byte
+	wait, sent           bool
+	n                    int
+	from                 unix.RawSockaddrNetlink
+	errno                syscall.Errno
+
+	connected bool // to the kernel, so that nobody else can send to this socket
 }
 
 // Dial opens a socket in the calling thread's network namespace.
@@ -51,8 +53,37 @@ func Dial() (*Conn, error) {
 		return nil, cause(err)
 	}
 	c := &Conn{nl: nl, rc: rc}
-	c.send, c.recv = c.sendFD, c.recvFD
+	c.send, c.recv, c.exchange = c.sendFD, c.recvFD, c.exchangeFD
+	if err := c.connect(); err != nil {
+		_ = nl.Close()
+		return nil, err
+	}
 	return c, nil
+}
+
+// connect connects the socket to port 0. The kernel then refuses what is sent to it
+// from any other port, but for multicasts. What came before is thrown away. Where a
+// sandbox forbids it, the socket stays as it is.
+func (c *Conn) connect() error {
+	var err error
+	if cerr := c.rc.Control(func(fd uintptr) {
+		err = unix.Connect(int(fd), &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+	}); cerr != nil {
+		return cerr
+	}
+	if err != nil {
+		return nil
+	}
+	for {
+		_, _, ok, err := c.Receive(nil, false)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			c.connected = true
+			return nil
+		}
+	}
 }
 
 // cause takes mdlayher/netlink's own error off: the callers have one of theirs.
@@ -76,14 +107,53 @@ func (c *Conn) Send(b []byte) error {
 }
 
 func (c *Conn) sendFD(fd uintptr) bool {
-	// No address: a netlink socket that is not connected sends to port 0, the
-	// kernel.
+	// No address: a netlink socket sends to port 0, the kernel, whether it is connected
+	// to it or not.
 	for {
 		_, _, c.errno = unix.Syscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(c.out))), uintptr(len(c.out)), 0, 0, 0)
 		if c.errno != unix.EINTR {
 			return c.errno != unix.EAGAIN
 		}
 	}
+}
+
+// Exchange sends a request that the kernel answers with one datagram, and reads that
+// into answer, which takes one visit to the poller instead of two, if it is there by
+// then. n is its length: where it exceeds len(answer) the rest is lost. Otherwise ok
+// is false and it is left to Receive. Nobody but the kernel, and the groups that the
+// socket has joined, can be the sender.
+func (c *Conn) Exchange(request, answer []byte) (n int, ok bool, err error) {
+	c.out, c.in, c.sent = request, answer, false
+	err = c.rc.Write(c.exchange)
+	c.out, c.in = nil, nil
+	switch {
+	case err != nil:
+		return 0, false, err
+	case c.errno != 0 && !c.sent:
+		return 0, false, os.NewSyscallError("sendto", c.errno)
+	case c.errno == unix.EAGAIN:
+		return 0, false, nil
+	case c.errno != 0:
+		return 0, false, os.NewSyscallError("recvfrom", c.errno)
+	}
+	return c.n, true, nil
+}
+
+func (c *Conn) exchangeFD(fd uintptr) bool {
+	if done := c.sendFD(fd); !done || c.errno != 0 {
+		return done
+	}
+	c.sent = true
+	if !c.connected {
+		c.errno = unix.EAGAIN
+		return true
+	}
+	// The scheduler need not know of this one: it copies what is there, and if nothing
+	// is, it does not wait.
+	n, _, e := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(c.in))), uintptr(len(c.in)),
+		unix.MSG_TRUNC|unix.MSG_DONTWAIT, 0, 0)
+	c.n, c.errno = int(n), e
+	return true
 }
 
 // Receive reads one datagram into b. n is the datagram's length: where it
