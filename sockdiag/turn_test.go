@@ -5,7 +5,33 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/seed16c515c6/timewait/internal/uapi"
 )
+
+// obliging answers a request with itself.
+type obliging struct{ transport }
+
+func (obliging) Exchange(request, answer []byte) (n int, ok bool, err error) {
+	return copy(answer, request), true, nil
+}
+
+// Who asks one question after the other leaves others a turn, too.
+func TestTurnOfSingles(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	c := conn{transport: obliging{}, buf: make([]byte, minBuffer)}
+	var ran atomic.Bool
+	go func() { ran.Store(true) }()
+	r := request{typ: uapi.SockDiagByFamily}
+	for asked := 0; !ran.Load(); asked++ {
+		if asked == turnSingles {
+			t.Fatal("nobody else has a turn")
+		}
+		if err := c.ask(&r); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
 // The time that a dump has left to others does not count as its own: it would leave
 // them all there is after each batch, and take hundreds of times as long.

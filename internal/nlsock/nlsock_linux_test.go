@@ -76,6 +76,82 @@ func TestErrorWithoutRequest(t *testing.T) {
 	}
 }
 
+// An exchange has its answer at once, and what a shorter buffer does not hold is lost.
+func TestExchange(t *testing.T) {
+	c := dial(t)
+	for seq, size := range []int{100, sizeofAck, 20, 100} {
+		b := make([]byte, size)
+		n, ok, err := c.Exchange(message(uapi.NLMsgNoop, uint32(seq), 0), b)
+		if n != sizeofAck || !ok || err != nil || ne.Uint16(b[4:]) != uapi.NLMsgError || ne.Uint32(b[8:]) != uint32(seq) {
+			t.Errorf("into %d bytes: %d, %v, %v: % x", size, n, ok, err, b)
+		}
+	}
+	if n, ok, err := c.Exchange(make([]byte, 1<<20), make([]byte, 100)); n != 0 || ok || !errors.Is(err, unix.EMSGSIZE) {
+		t.Errorf("a request longer than the send buffer: %d, %v, %v", n, ok, err)
+	}
+	// A message that asks for no acknowledgment is not answered.
+	silent := message(uapi.NLMsgNoop, 7, 0)
+	ne.PutUint16(silent[6:], uapi.NLMFRequest)
+	if n, ok, err := c.Exchange(silent, make([]byte, 100)); n != 0 || ok || err != nil {
+		t.Errorf("no answer: %d, %v, %v", n, ok, err)
+	}
+	// Where the kernel was not to be connected to, Receive has to look at the sender.
+	c.Disconnect()
+	if n, ok, err := c.Exchange(message(uapi.NLMsgNoop, 8, 0), make([]byte, 100)); n != 0 || ok || err != nil {
+		t.Errorf("not connected: %d, %v, %v", n, ok, err)
+	}
+	b := make([]byte, 100)
+	if n, port, ok, err := c.Receive(b, false); n != sizeofAck || port != 0 || !ok || err != nil || ne.Uint32(b[8:]) != 8 {
+		t.Errorf("then %d bytes from %d, %v, %v", n, port, ok, err)
+	}
+	_ = c.Close()
+	if n, ok, err := c.Exchange(message(uapi.NLMsgNoop, 9, 0), b); n != 0 || ok || err == nil {
+		t.Errorf("after Close: %d, %v, %v", n, ok, err)
+	}
+}
+
+// Nobody but the kernel can send to a Conn, so that an exchange need not ask who it was.
+func TestOnlyTheKernelSends(t *testing.T) {
+	nstest.RequireNamespace(t)
+	c := dial(t)
+	b := make([]byte, 100)
+	if _, ok, err := c.Exchange(message(uapi.NLMsgNoop, 1, 0), b); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	port := ne.Uint32(b[12:])
+	send := func(to uint32) error {
+		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		return unix.Sendto(fd, message(uapi.NLMsgNoop, 2, 0), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: to})
+	}
+	if err := send(port); err != unix.ECONNREFUSED {
+		t.Errorf("sending to port %d: %v", port, err)
+	}
+	if n, from, ok, err := c.Receive(b, false); ok || err != nil {
+		t.Errorf("%d bytes from port %d, %v", n, from, err)
+	}
+
+	// It is the connection that keeps them out: any other socket gets what they send.
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := send(name.(*unix.SockaddrNetlink).Pid); err != nil {
+		t.Errorf("sending to a socket that is not connected: %v", err)
+	}
+}
+
 // Nothing to read is no error for who does not wait.
 func TestReceiveNothing(t *testing.T) {
 	c := dial(t)
