@@ -54,36 +54,42 @@ type dumper struct {
 	protocol    Protocol
 	keepUnknown bool
 	stopped     bool // yield wants no more
+
+	listeners int            // rows of the last request that were in LISTEN
+	last      tcpstate.State // of its rows; zero if there was none
 }
 
 // dumpRequest yields the rows that answer the request. It returns nil also when
 // yield wants no more.
 func (c *Client) dumpRequest(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) error {
-	if r.tellsKeys() {
-		return c.dumpListenersApart(ctx, r, d, yield)
+	err := c.dumpRows(ctx, r, d, yield)
+	if err == nil && !d.stopped && r.tellsKeys() {
+		err = c.dumpLostListeners(ctx, r, d, yield)
 	}
-	_, err := c.dumpRows(ctx, r, d, yield)
 	return err
 }
 
-// dumpRows returns how many rows the kernel has sent, too.
-func (c *Client) dumpRows(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) (n int, err error) {
+func (c *Client) dumpRows(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) error {
 	// It is a variable of the function that yields it, so that it is copied only once.
 	var s Socket
+	listeners := 0
 	a := c.reply(ctx, r)
 	defer a.close()
 	for a.next() {
-		n++
 		ok, err := d.decode(&s, a.payload)
 		if err != nil {
-			return n, err
+			return err
+		}
+		if s.State == tcpstate.Listen {
+			listeners++
 		}
 		if ok && !yield(s, nil) {
 			d.stopped = true
-			return n, nil
+			return nil
 		}
 	}
-	return n, a.err
+	d.listeners, d.last = listeners, s.State
+	return a.err
 }
 
 // decode makes a Socket of a row, which may not be one that was asked for.
@@ -113,37 +119,33 @@ func (r *request) tellsKeys() bool {
 // infoExtension is the bit that asks for INET_DIAG_INFO.
 const infoExtension = 1 << (uapi.InetDiagInfo - 1)
 
-// dumpListenersApart asks for the listeners first, so that what is lost is known:
-// their number, from a request that brings no keys, tells whether the rows with
-// keys were all. If not, the rest comes without what they were asked for. Then
-// come the others, who have no more than a few keys. The extra requests cost some
-// microseconds: the kernel has few listeners, in a table of their own.
-func (c *Client) dumpListenersApart(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) error {
-	others := *r
-	others.states = r.states.Without(tcpstate.Listen)
+// dumpLostListeners is for when the request has been answered, and yields what the
+// kernel has left out because of the keys of a listener. Listeners come first, so that
+// nothing is missing where anything came behind them. Where nothing did, their number,
+// from a request that brings no keys, tells whether the rows with keys were all. If
+// not, the rest of them comes without what they were asked for, and then come the
+// others, who have no more than a few keys.
+func (c *Client) dumpLostListeners(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) error {
+	if d.last != 0 && d.last != tcpstate.Listen {
+		return nil
+	}
 	full := *r
 	full.states = tcpstate.Listen.Set()
 	bare := full
 	bare.extension &^= infoExtension
 
-	sent, err := c.dumpRows(ctx, &full, d, yield)
-	if err != nil || d.stopped {
-		return err
-	}
 	there := 0
-	if err := c.ask(ctx, &bare, func([]byte) error { there++; return nil }); err != nil {
+	if err := c.ask(ctx, &bare, func([]byte) error { there++; return nil }); err != nil || there <= d.listeners {
 		return err
 	}
-	if sent < there {
-		if err := c.dumpMissing(ctx, &full, &bare, d, yield); err != nil || d.stopped {
-			return err
-		}
+	if err := c.dumpMissing(ctx, &full, &bare, d, yield); err != nil || d.stopped {
+		return err
 	}
-	if others.states == 0 {
+	others := *r
+	if others.states = r.states.Without(tcpstate.Listen); others.states == 0 {
 		return nil
 	}
-	_, err = c.dumpRows(ctx, &others, d, yield)
-	return err
+	return c.dumpRows(ctx, &others, d, yield)
 }
 
 // dumpMissing yields the sockets that the request bare finds and the request full
@@ -159,11 +161,10 @@ func (c *Client) dumpMissing(ctx context.Context, full, bare *request, d *dumper
 	}); err != nil {
 		return err
 	}
-	_, err := c.dumpRows(ctx, bare, d, func(s Socket, _ error) bool {
+	return c.dumpRows(ctx, bare, d, func(s Socket, _ error) bool {
 		if _, ok := seen[s.Cookie]; ok {
 			return true
 		}
 		return yield(s, nil)
 	})
-	return err
 }
