@@ -18,8 +18,11 @@ func TestOperations(t *testing.T) {
 				t.Errorf("%s is there twice", key)
 			}
 			names[key] = true
-			if (i == 0) != (c.program == programFloor) || (i == 0) != (c.name == "floor") {
+			if (i == 0) != (c.program == programFloor && !c.rowless) || (i == 0) != (c.name == "floor") {
 				t.Errorf("%s: the floor, and it alone, comes first", key)
+			}
+			if c.promise.walk != 0 && !op.contenders[1].rowless {
+				t.Errorf("%s: it is promised in terms of what is not there", key)
 			}
 			if i == 0 && c.most != 0 {
 				t.Errorf("%s: a floor is measured at every size", key)
@@ -51,6 +54,11 @@ func TestSelected(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if got, want := keys("^Lookup: floor$"), []string{"Lookup: floor"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := keys("^Count, BOUND_INACTIVE too: timewait$"), []string{
+		"Count, BOUND_INACTIVE too: floor", "Count, BOUND_INACTIVE too: the walk, no row", "Count, BOUND_INACTIVE too: timewait",
+	}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if got := keys("no such thing"); got != nil {

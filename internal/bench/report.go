@@ -126,6 +126,9 @@ func (p promise) String() string {
 	if p.from > 0 {
 		s += " from " + p.from.String()
 	}
+	if p.walk > 0 {
+		s += " or " + number(p.walk) + " × the walk"
+	}
 	if p.goal > 0 {
 		s += ", goal " + number(p.goal)
 	}
@@ -149,10 +152,20 @@ func (r *report) ratio(op operation, c contender, size string) (cell string, kep
 	}
 	spread := spreadOf(values)
 	cell = fmt.Sprintf("%s (%s–%s)", number(spread.median), number(spread.low), number(spread.high))
-	if !c.promise.kept(s.Size, all) {
+	if !c.promise.kept(s.Size, all, r.toWalk(s, op, c)) {
 		return "**" + cell + "**", false
 	}
 	return cell, true
+}
+
+// toWalk pairs a contender with the one without a row.
+func (r *report) toWalk(s *sceneReport, op operation, c contender) []pair {
+	for _, walk := range op.contenders {
+		if walk.rowless {
+			return pairs(s.Runs, op.name, c.name, walk.name, r.CPUTime)
+		}
+	}
+	return nil
 }
 
 // why says why there is no result.

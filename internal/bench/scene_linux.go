@@ -94,6 +94,10 @@ func sceneRole(ctx context.Context, _ []string, stdout, stderr io.Writer) error 
 					run.Missing = true
 				case err != nil:
 					run.Failure = err.Error()
+				case t.rowless && run.Rows != 0:
+					run.Failure = fmt.Sprintf("it saw %d sockets, and there should be none", run.Rows)
+				case t.rowless:
+					run.Rows = -1
 				}
 				r.Runs = append(r.Runs, run)
 			}

@@ -101,6 +101,7 @@ func toMedian(all []pair) []float64 {
 type promise struct {
 	ratio   float64
 	goal    float64 // where it would like to be; 0: nothing is said
+	walk    float64 // or, if that is more, so many times what takes as long without a row; 0: not so
 	anySize bool    // else from promisedFrom sockets on
 	from    size    // nothing is promised with fewer
 }
@@ -111,9 +112,13 @@ const (
 	grace = 50e3 // ns
 )
 
-// kept reports whether the medians of the pairs keep the promise.
-func (p promise) kept(s size, all []pair) bool {
+// kept reports whether the medians of the pairs keep the promise, with the floor or
+// with the walk.
+func (p promise) kept(s size, all, walk []pair) bool {
 	if p.ratio == 0 || len(all) == 0 || s < p.from {
+		return true
+	}
+	if len(walk) > 0 && quantile(ratios(walk), 0.5) <= p.walk {
 		return true
 	}
 	if s >= promisedFrom || p.anySize {

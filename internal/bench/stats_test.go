@@ -76,18 +76,22 @@ func TestPromise(t *testing.T) {
 		promise promise
 		size    size
 		pairs   []pair
+		walk    []pair
 		want    bool
 	}{
-		{"over", promise{ratio: 1.1}, 10 * k, over, false},
-		{"under, but once", promise{ratio: 1.1}, 10 * k, under, true},
-		{"over, by little time", promise{ratio: 1.1}, 9999, over, true},
-		{"by the grace", promise{ratio: 0.25}, k, []pair{{150 * µs, 100 * µs}}, true},
-		{"by more than it", promise{ratio: 0.25}, k, []pair{{151 * µs, 100 * µs}}, false},
-		{"at any size", promise{ratio: 1.1, anySize: true}, k, over, false},
-		{"none", promise{}, m, over, true},
-		{"not measured", promise{ratio: 1.1}, m, nil, true},
+		{"over", promise{ratio: 1.1}, 10 * k, over, nil, false},
+		{"under, but once", promise{ratio: 1.1}, 10 * k, under, nil, true},
+		{"over, by little time", promise{ratio: 1.1}, 9999, over, nil, true},
+		{"by the grace", promise{ratio: 0.25}, k, []pair{{150 * µs, 100 * µs}}, nil, true},
+		{"by more than it", promise{ratio: 0.25}, k, []pair{{151 * µs, 100 * µs}}, nil, false},
+		{"at any size", promise{ratio: 1.1, anySize: true}, k, over, nil, false},
+		{"none", promise{}, m, over, nil, true},
+		{"not measured", promise{ratio: 1.1}, m, nil, nil, true},
+		{"over, and the walk's", promise{ratio: 1.1, walk: 1.2}, 10 * k, over, []pair{{115 * µs, 96 * µs}}, true},
+		{"over both", promise{ratio: 1.1, walk: 1.2}, 10 * k, over, []pair{{115 * µs, 95 * µs}}, false},
+		{"under, and over the walk's", promise{ratio: 1.1, walk: 1.2}, 10 * k, under, []pair{{110 * µs, 10 * µs}}, true},
 	} {
-		if got := tt.promise.kept(tt.size, tt.pairs); got != tt.want {
+		if got := tt.promise.kept(tt.size, tt.pairs, tt.walk); got != tt.want {
 			t.Errorf("%s: kept: %t", tt.name, got)
 		}
 	}
