@@ -352,14 +352,5 @@ func TestErrors(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	out, errs, status := output(t, "-h")
-	if status != 0 || errs != "" {
-		t.Errorf("status %d, stderr %q", status, errs)
-	}
-	for _, word := range []string{"Usage: doctor", "-once", "-wait TIME", "-json", "-netns", "exit status is 0"} {
-		if !strings.Contains(out, word) {
-			t.Errorf("no %q in the help", word)
-		}
-	}
-	clitest.Fits(t, out, 80, 40)
+	clitest.Help(t, "doctor", 40, "-once", "-wait TIME", "-json", "-netns", "exit status is 0")
 }

@@ -96,14 +96,5 @@ func TestErrors(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	out, errs, status := clitest.Exit(t, clitest.Command("-h"))
-	if status != 0 || errs != "" {
-		t.Errorf("status %d, stderr %q", status, errs)
-	}
-	for _, word := range []string{"Usage: healthz", "/healthz", "503", "-listen ADDRESS", "-fail SEVERITY", "-netns"} {
-		if !strings.Contains(out, word) {
-			t.Errorf("no %q in the help", word)
-		}
-	}
-	clitest.Fits(t, out, 80, 35)
+	clitest.Help(t, "healthz", 35, "/healthz", "503", "-listen ADDRESS", "-fail SEVERITY", "-netns")
 }

@@ -312,14 +312,5 @@ func TestErrors(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	out, errs, status := clitest.Exit(t, clitest.Command("-h"))
-	if status != 0 || errs != "" {
-		t.Errorf("status %d, stderr %q", status, errs)
-	}
-	for _, word := range []string{"Usage: ports", "headroom", "EADDRNOTAVAIL", "-wait TIME", "-netns"} {
-		if !strings.Contains(out, word) {
-			t.Errorf("no %q in the help", word)
-		}
-	}
-	clitest.Fits(t, out, 80, 40)
+	clitest.Help(t, "ports", 40, "headroom", "EADDRNOTAVAIL", "-wait TIME", "-netns")
 }

@@ -455,19 +455,8 @@ func TestClosedPipe(t *testing.T) {
 			}
 		}
 
-		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer full.Close()
 		for _, args := range [][]string{nil, {"-json"}, {"-p"}} {
-			cmd := clitest.Command(args...)
-			cmd.Stdout = full
-			_, errs, status := clitest.Exit(t, cmd)
-			if status != 1 {
-				t.Errorf("%q on a full disk: status %d", args, status)
-			}
-			clitest.OneLine(t, errs, "sslite", "no space left")
+			clitest.OnFullDisk(t, "sslite", args...)
 		}
 	})
 }
@@ -499,16 +488,14 @@ func TestErrors(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, flag := range []string{"-h", "--help", "-tanh"} {
-		out, errs, status := clitest.Exit(t, clitest.Command(flag))
-		if status != 0 || errs != "" || !strings.HasPrefix(out, "Usage: sslite ") {
-			t.Errorf("%s: status %d, stderr %q, stdout\n%s", flag, status, errs, out)
+	help := clitest.Help(t, "sslite", 65)
+	for _, name := range strings.Fields("t u w S M 4 6 a l n o e m i p K O H json netns") {
+		if !strings.Contains(help, "\n  -"+name) {
+			t.Errorf("nothing about -%s", name)
 		}
-		for _, name := range strings.Split("t u w S M 4 6 a l n o e m i p K O H json netns", " ") {
-			if !strings.Contains(out, "\n  -"+name) {
-				t.Errorf("%s: nothing about -%s", flag, name)
-			}
-		}
-		clitest.Fits(t, out, 80, 65)
+	}
+	// As the letters are written together here, so is that.
+	if out, errs, status := clitest.Exit(t, clitest.Command("-tanh")); out != help || errs != "" || status != 0 {
+		t.Errorf("-tanh: status %d, stderr %q, stdout\n%s", status, errs, out)
 	}
 }

@@ -201,19 +201,8 @@ func TestText(t *testing.T) {
 			t.Errorf("-json in a pipe: status %d, stderr %q, stdout\n%s", status, errs, got)
 		}
 
-		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer full.Close()
 		for _, args := range [][]string{nil, {"-json"}} {
-			cmd := clitest.Command(args...)
-			cmd.Stdout = full
-			_, errs, status := clitest.Exit(t, cmd)
-			if status != 1 {
-				t.Errorf("%q on a full disk: status %d", args, status)
-			}
-			clitest.OneLine(t, errs, "states", "no space left")
+			clitest.OnFullDisk(t, "states", args...)
 		}
 	})
 }
@@ -341,36 +330,25 @@ func TestWithoutPrivilege(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, flag := range []string{"-h", "-help", "--help"} {
-		out, errs, status := clitest.Exit(t, clitest.Command(flag, "-json"))
-		if status != 0 || errs != "" {
-			t.Errorf("%s: status %d, stderr %q", flag, status, errs)
-		}
-		for _, word := range []string{"Usage: states", "-4", "-6", "-json", "-netns", "-state", "-watch", "/run/netns", "CAP_SYS_ADMIN", "nsenter -U -n -t PID", "6.8"} {
-			if !strings.Contains(out, word) {
-				t.Errorf("%s: no %q in the help", flag, word)
-			}
-		}
-		// Where v4-mapped sockets count: in the lines about -6.
-		_, six, _ := strings.Cut(out, "\n  -6")
-		six, _, _ = strings.Cut(six, "\n  -")
-		if !strings.Contains(six, "v4-mapped") {
-			t.Errorf("%s: nothing about v4-mapped sockets under -6", flag)
-		}
-		clitest.Fits(t, out, 80, 35)
+	help := clitest.Help(t, "states", 35, "-4", "-6", "-json", "-netns", "-state", "-watch", "/run/netns", "CAP_SYS_ADMIN", "nsenter -U -n -t PID", "6.8")
+	// Where v4-mapped sockets count: in the lines about -6.
+	_, six, _ := strings.Cut(help, "\n  -6")
+	six, _, _ = strings.Cut(six, "\n  -")
+	if !strings.Contains(six, "v4-mapped") {
+		t.Error("nothing about v4-mapped sockets under -6")
+	}
 
-		// All that -state takes. The kernel's own number for request sockets is
-		// left out: no socket is counted under it.
-		words := strings.FieldsFunc(out, func(r rune) bool { return strings.ContainsRune(" ,;:\n", r) })
-		for s := tcpstate.Established; s.Valid(); s++ {
-			if s != tcpstate.NewSynRecv && !slices.Contains(words, s.String()) {
-				t.Errorf("%s: no state %v", flag, s)
-			}
+	// All that -state takes. The kernel's own number for request sockets is
+	// left out: no socket is counted under it.
+	words := strings.FieldsFunc(help, func(r rune) bool { return strings.ContainsRune(" ,;:\n", r) })
+	for s := tcpstate.Established; s.Valid(); s++ {
+		if s != tcpstate.NewSynRecv && !slices.Contains(words, s.String()) {
+			t.Errorf("no state %v", s)
 		}
-		for _, group := range []string{"all", "connected", "synchronized", "bucket", "big"} {
-			if !slices.Contains(words, group) {
-				t.Errorf("%s: no group %s", flag, group)
-			}
+	}
+	for _, group := range []string{"all", "connected", "synchronized", "bucket", "big"} {
+		if !slices.Contains(words, group) {
+			t.Errorf("no group %s", group)
 		}
 	}
 }

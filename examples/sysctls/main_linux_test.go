@@ -91,19 +91,8 @@ func TestTable(t *testing.T) {
 			t.Errorf("-changed shows what is not:\n%s", out)
 		}
 
-		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer full.Close()
 		for _, args := range [][]string{nil, {"-json"}, {"tcp_mem"}} {
-			cmd := clitest.Command(args...)
-			cmd.Stdout = full
-			_, errs, status := clitest.Exit(t, cmd)
-			if status != 1 {
-				t.Errorf("%q on a full disk: status %d", args, status)
-			}
-			clitest.OneLine(t, errs, "sysctls", "no space left")
+			clitest.OnFullDisk(t, "sysctls", args...)
 		}
 	})
 }
@@ -345,16 +334,5 @@ func TestWithoutPrivilege(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, flag := range []string{"-h", "-help", "--help"} {
-		out, errs, status := clitest.Exit(t, clitest.Command(flag, "-json"))
-		if status != 0 || errs != "" {
-			t.Errorf("%s: status %d, stderr %q", flag, status, errs)
-		}
-		for _, word := range []string{"Usage: sysctls", "-changed", "-json", "-netns", "PID", "tcp_tw_*", "* the value", "! the value", "computed"} {
-			if !strings.Contains(out, word) {
-				t.Errorf("%s: no %q in the help", flag, word)
-			}
-		}
-		clitest.Fits(t, out, 80, 35)
-	}
+	clitest.Help(t, "sysctls", 35, "-changed", "-json", "-netns", "PID", "tcp_tw_*", "* the value", "! the value", "computed")
 }

@@ -367,18 +367,7 @@ func TestNoSockets(t *testing.T) {
 		if r.TimeWait != 0 || r.FinWait2 != 0 || len(r.Destinations) != 0 || len(r.Sockets) != 0 {
 			t.Errorf("%+v", r)
 		}
-		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer full.Close()
-		cmd := clitest.Command()
-		cmd.Stdout = full
-		_, errs, status := clitest.Exit(t, cmd)
-		if status != 1 {
-			t.Errorf("on a full disk: status %d", status)
-		}
-		clitest.OneLine(t, errs, "timewait", "no space left")
+		clitest.OnFullDisk(t, "timewait")
 	})
 }
 
@@ -459,14 +448,5 @@ func TestErrors(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	out, errs, status := clitest.Exit(t, clitest.Command("-h"))
-	if status != 0 || errs != "" {
-		t.Errorf("status %d, stderr %q", status, errs)
-	}
-	for _, word := range []string{"Usage: timewait", "-json", "-n N", "with -json all", "-netns", "FIN_WAIT2", "/run/netns", "closed first", "10 peers"} {
-		if !strings.Contains(out, word) {
-			t.Errorf("no %q in the help", word)
-		}
-	}
-	clitest.Fits(t, out, 80, 35)
+	clitest.Help(t, "timewait", 35, "-json", "-n N", "with -json all", "-netns", "FIN_WAIT2", "/run/netns", "closed first", "10 peers")
 }

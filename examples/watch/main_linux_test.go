@@ -553,31 +553,14 @@ func TestErrors(t *testing.T) {
 		clitest.Fails(t, "watch", tt.args, tt.status, tt.words...)
 	}
 
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer full.Close()
-	cmd := clitest.Command()
-	cmd.Stdout = full
-	_, errs, status := clitest.Exit(t, cmd)
-	if status != 1 {
-		t.Errorf("on a full disk: status %d", status)
-	}
-	clitest.OneLine(t, errs, "watch", "no space left")
+	clitest.OnFullDisk(t, "watch")
 }
 
 func TestHelp(t *testing.T) {
-	for _, flag := range []string{"-h", "--help"} {
-		out, errs, status := clitest.Exit(t, clitest.Command(flag))
-		if status != 0 || errs != "" || !strings.HasPrefix(out, "Usage: watch ") {
-			t.Errorf("%s: status %d, stderr %q, stdout\n%s", flag, status, errs, out)
+	help := clitest.Help(t, "watch", 55)
+	for _, name := range strings.Fields("t u 4 6 n json buffer netns") {
+		if !strings.Contains(help, "\n  -"+name) {
+			t.Errorf("nothing about -%s", name)
 		}
-		for _, name := range strings.Fields("t u 4 6 n json buffer netns") {
-			if !strings.Contains(out, "\n  -"+name) {
-				t.Errorf("%s: nothing about -%s", flag, name)
-			}
-		}
-		clitest.Fits(t, out, 80, 55)
 	}
 }

@@ -101,11 +101,54 @@ func OneLine(t testing.TB, stderr, program string, words ...string) {
 	}
 }
 
-// Fits checks that a help fits a terminal.
-func Fits(t testing.TB, help string, columns, lines int) {
+// OnFullDisk checks that the program says so, and fails, where what it prints cannot be
+// written.
+func OnFullDisk(t testing.TB, program string, args ...string) {
+	t.Helper()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	cmd := Command(args...)
+	cmd.Stdout = full
+	_, errs, status := Exit(t, cmd)
+	if status != 1 {
+		t.Errorf("%q on a full disk: status %d", args, status)
+	}
+	OneLine(t, errs, program, "no space left")
+}
+
+// Help returns what the program prints for -h, and checks that it is the same however
+// that is spelt, with whatever else there is, that it has all the words, and that it
+// fits a terminal of 80 columns and so many lines.
+func Help(t testing.TB, program string, lines int, words ...string) string {
+	t.Helper()
+	var help string
+	for _, args := range [][]string{{"-h"}, {"-help"}, {"--help"}, {"-h", "-json"}} {
+		out, errs, status := Exit(t, Command(args...))
+		if status != 0 || errs != "" || !strings.HasPrefix(out, "Usage: "+program+" ") {
+			t.Errorf("%q: status %d, stderr %q, stdout\n%s", args, status, errs, out)
+		}
+		if help != "" && out != help {
+			t.Errorf("%q has another help:\n%s", args, out)
+		}
+		help = out
+	}
+	for _, word := range words {
+		if !strings.Contains(help, word) {
+			t.Errorf("no %q in the help", word)
+		}
+	}
+	Fits(t, help, 80, lines)
+	return help
+}
+
+// Fits checks that what a program prints fits a terminal.
+func Fits(t testing.TB, text string, columns, lines int) {
 	t.Helper()
 	n := 0
-	for line := range strings.Lines(help) {
+	for line := range strings.Lines(text) {
 		n++
 		width := 0
 		for _, r := range strings.TrimSuffix(line, "\n") {
