@@ -31,13 +31,7 @@ func TestServe(t *testing.T) {
 	defer f.Close()
 	cmd := clitest.Command("-listen", "127.0.0.1:0", "-fail", "warning", "-age", "1ns", "-netns", clitest.Inherited)
 	cmd.ExtraFiles = []*os.File{f}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	out, _ := clitest.Start(t, cmd)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	address, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
 	if err != nil || !ok {

@@ -435,23 +435,15 @@ func TestClosedPipe(t *testing.T) {
 		nstest.Many(t, nstest.IPv4, 1500, 0)
 		for _, args := range [][]string{{"-tn"}, {"-tn", "-json"}} {
 			cmd := clitest.Command(args...)
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			var errs strings.Builder
-			cmd.Stderr = &errs
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			out, errs := clitest.Start(t, cmd)
 			if _, err := bufio.NewReaderSize(out, 16).ReadString('\n'); err != nil {
 				t.Fatal(err)
 			}
 			_ = out.Close()
-			err = cmd.Wait()
+			err := cmd.Wait()
 			// As other programs end by it: the shell makes 141 of it.
 			if status, ok := cmd.ProcessState.Sys().(interface{ Signal() os.Signal }); err == nil || ok && status.Signal() != unix.SIGPIPE || errs.Len() > 0 {
-				t.Errorf("%q: %v, stderr %q", args, err, &errs)
+				t.Errorf("%q: %v, stderr %q", args, err, errs)
 			}
 		}
 

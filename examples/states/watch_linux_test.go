@@ -107,15 +107,7 @@ func TestWatchInterrupted(t *testing.T) {
 		nstest.Pair(t, nstest.IPv6)
 		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 			cmd := clitest.Command("-json", "-watch", "30ms")
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			var errs strings.Builder
-			cmd.Stderr = &errs
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			out, errs := clitest.Start(t, cmd)
 			lines := bufio.NewReader(out)
 			for i := 0; ; i++ {
 				line, err := lines.ReadString('\n')
@@ -132,19 +124,13 @@ func TestWatchInterrupted(t *testing.T) {
 				}
 			}
 			if err := cmd.Wait(); err != nil || errs.Len() > 0 {
-				t.Errorf("after %v: %v, stderr %q", sig, err, &errs)
+				t.Errorf("after %v: %v, stderr %q", sig, err, errs)
 			}
 		}
 		// One that waits long is not kept waiting.
 		begin := time.Now()
 		cmd := clitest.Command("-watch", "1h")
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		out, _ := clitest.Start(t, cmd)
 		if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}

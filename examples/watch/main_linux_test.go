@@ -495,15 +495,7 @@ func TestProcess(t *testing.T) {
 	nstest.NewNamespace(t).Do(func() {
 		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, 0} {
 			cmd := clitest.Command()
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			var errs strings.Builder
-			cmd.Stderr = &errs
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			out, errs := clitest.Start(t, cmd)
 			lines := bufio.NewReader(out)
 			if line, err := lines.ReadString('\n'); err != nil || !strings.HasPrefix(line, "time ") {
 				t.Fatalf("the header is %q, %v", line, err)
@@ -517,7 +509,7 @@ func TestProcess(t *testing.T) {
 				closeOne(t, unix.SOCK_STREAM)
 				err := cmd.Wait()
 				if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); err == nil || !ok || status.Signal() != syscall.SIGPIPE || errs.Len() > 0 {
-					t.Errorf("a closed pipe: %v, stderr %q", err, &errs)
+					t.Errorf("a closed pipe: %v, stderr %q", err, errs)
 				}
 				continue
 			}
@@ -528,7 +520,7 @@ func TestProcess(t *testing.T) {
 				t.Errorf("after %v: %q, %v", sig, rest, err)
 			}
 			if err := cmd.Wait(); err != nil || errs.String() != "watch: 1 closed, 0 bytes sent, 0 received, 0 segments sent again\n" {
-				t.Errorf("after %v: %v, stderr %q", sig, err, &errs)
+				t.Errorf("after %v: %v, stderr %q", sig, err, errs)
 			}
 		}
 	})

@@ -60,6 +60,22 @@ func Exit(t testing.TB, cmd *exec.Cmd) (stdout, stderr string, status int) {
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
+// Start starts the command. What it prints is read from stdout; stderr is there when it
+// has been waited for.
+func Start(t testing.TB, cmd *exec.Cmd) (stdout io.ReadCloser, stderr *strings.Builder) {
+	t.Helper()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr = new(strings.Builder)
+	cmd.Stderr = stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return stdout, stderr
+}
+
 // Output runs the program in this process and returns what it printed. It must
 // succeed and have nothing to complain about.
 func Output(t testing.TB, run func(ctx context.Context, args []string, stdout, stderr io.Writer) error, args ...string) string {
