@@ -29,8 +29,8 @@ const (
 	// To callers with CAP_NET_ADMIN the kernel then sends TCP-MD5 keys as well. A
 	// listener with more than about 300 of them fits into no reply, and the kernel
 	// ends its walk there as if it had been the last socket. Dump notices: it, and
-	// the listeners behind it, come without AttrTCPInfo, AttrMD5Keys and
-	// AttrULPInfo. A connection with as many keys, which none needs but any program
+	// the listeners behind it or opened meanwhile, come without AttrTCPInfo,
+	// AttrMD5Keys and AttrULPInfo. A connection with as many keys, which none needs but any program
 	// can have, ends the walk too, and that Dump cannot notice: to be sure of all
 	// connections, compare with a Count, or dump without CAP_NET_ADMIN.
 	AttrTCPInfo Attrs = 1 << uapi.InetDiagInfo

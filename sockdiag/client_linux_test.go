@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -280,6 +281,46 @@ func TestManyMD5Keys(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The same if it is closed after the kernel has ended its walk there: as many
+// listeners are left then as have come.
+func TestManyMD5KeysOfOneThatGoes(t *testing.T) {
+	nstest.RequireNamespace(t)
+	nstest.NewNamespace(t).Do(func() {
+		c := dial(t)
+		lc := net.ListenConfig{}
+		lc.SetMultipathTCP(false)
+		var listeners []*net.TCPListener
+		for range 8 {
+			l, err := lc.Listen(t.Context(), "tcp4", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			listeners = append(listeners, l.(*net.TCPListener))
+		}
+		// The one that the kernel comes to last.
+		rows := collect(t, c, sockdiag.Query{States: tcpstate.Listen.Set()})
+		last := rows[len(rows)-1].Local.String()
+		i := slices.IndexFunc(listeners, func(l *net.TCPListener) bool { return l.Addr().String() == last })
+		addMD5Keys(t, listeners[i], 400)
+		nstest.Pair(t, nstest.IPv4)
+		established := 0
+		for s, err := range c.Dump(t.Context(), sockdiag.Query{Attrs: sockdiag.AttrTCPInfo}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.State == tcpstate.Listen {
+				_ = listeners[i].Close()
+			} else {
+				established++
+			}
+		}
+		if established != 2 {
+			t.Errorf("%d of 2 connections", established)
+		}
+	})
 }
 
 func addMD5Keys(t *testing.T, l *net.TCPListener, n int) {

@@ -3,6 +3,7 @@ package sockdiag
 import (
 	"context"
 	"iter"
+	"slices"
 
 	"github.com/seed16c515c6/timewait/internal/uapi"
 	"github.com/seed16c515c6/timewait/tcpstate"
@@ -54,42 +55,47 @@ type dumper struct {
 	protocol    Protocol
 	keepUnknown bool
 	stopped     bool // yield wants no more
+}
 
-	listeners int            // rows of the last request that were in LISTEN
-	last      tcpstate.State // of its rows; zero if there was none
+// firstRows are the listeners of an answer, which come before all others.
+type firstRows struct {
+	only    bool     // nothing else has come
+	cookies []uint64 // theirs, while only
 }
 
 // dumpRequest yields the rows that answer the request. It returns nil also when
 // yield wants no more.
 func (c *Client) dumpRequest(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) error {
-	err := c.dumpRows(ctx, r, d, yield)
-	if err == nil && !d.stopped && r.tellsKeys() {
-		err = c.dumpLostListeners(ctx, r, d, yield)
+	if r.tellsKeys() {
+		return c.dumpWithKeys(ctx, r, d, yield)
 	}
+	_, err := c.dumpRows(ctx, r, d, firstRows{}, yield)
 	return err
 }
 
-func (c *Client) dumpRows(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) error {
+// dumpRows returns the first rows if that is only set. (It does not do so through a
+// pointer, because they would be on the heap then.)
+func (c *Client) dumpRows(ctx context.Context, r *request, d *dumper, first firstRows, yield func(Socket, error) bool) (firstRows, error) {
 	// It is a variable of the function that yields it, so that it is copied only once.
 	var s Socket
-	listeners := 0
 	a := c.reply(ctx, r)
 	defer a.close()
 	for a.next() {
 		ok, err := d.decode(&s, a.payload)
 		if err != nil {
-			return err
+			return first, err
 		}
-		if s.State == tcpstate.Listen {
-			listeners++
+		if first.only {
+			if first.only = s.State == tcpstate.Listen; first.only {
+				first.cookies = append(first.cookies, s.Cookie)
+			}
 		}
 		if ok && !yield(s, nil) {
 			d.stopped = true
-			return nil
+			return first, nil
 		}
 	}
-	d.listeners, d.last = listeners, s.State
-	return a.err
+	return first, a.err
 }
 
 // decode makes a Socket of a row, which may not be one that was asked for.
@@ -119,52 +125,31 @@ func (r *request) tellsKeys() bool {
 // infoExtension is the bit that asks for INET_DIAG_INFO.
 const infoExtension = 1 << (uapi.InetDiagInfo - 1)
 
-// dumpLostListeners is for when the request has been answered, and yields what the
-// kernel has left out because of the keys of a listener. Listeners come first, so that
-// nothing is missing where anything came behind them. Where nothing did, their number,
-// from a request that brings no keys, tells whether the rows with keys were all. If
-// not, the rest of them comes without what they were asked for, and then come the
-// others, who have no more than a few keys.
-func (c *Client) dumpLostListeners(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) error {
-	if d.last != 0 && d.last != tcpstate.Listen {
-		return nil
+// dumpWithKeys yields what the kernel leaves out because of a listener's keys, too.
+// Listeners come first, so that all of them came where anything came behind them.
+// Where nothing did, the walk may have ended at one: then those that did not come are
+// asked for without what brings the keys, and after them the others, who have no more
+// than a few.
+func (c *Client) dumpWithKeys(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) error {
+	var few [256]uint64
+	first, err := c.dumpRows(ctx, r, d, firstRows{only: true, cookies: few[:0]}, yield)
+	if err != nil || d.stopped || !first.only {
+		return err
 	}
-	full := *r
-	full.states = tcpstate.Listen.Set()
-	bare := full
+	slices.Sort(first.cookies)
+
+	bare := *r
+	bare.states = tcpstate.Listen.Set()
 	bare.extension &^= infoExtension
-
-	there := 0
-	if err := c.ask(ctx, &bare, func([]byte) error { there++; return nil }); err != nil || there <= d.listeners {
-		return err
-	}
-	if err := c.dumpMissing(ctx, &full, &bare, d, yield); err != nil || d.stopped {
-		return err
-	}
-	others := *r
-	if others.states = r.states.Without(tcpstate.Listen); others.states == 0 {
-		return nil
-	}
-	return c.dumpRows(ctx, &others, d, yield)
-}
-
-// dumpMissing yields the sockets that the request bare finds and the request full
-// does not. It asks for full's once more: to have remembered them the first time
-// would have cost every dump the memory.
-func (c *Client) dumpMissing(ctx context.Context, full, bare *request, d *dumper, yield func(Socket, error) bool) error {
-	var s Socket
-	seen := make(map[uint64]struct{})
-	if err := c.ask(ctx, full, func(payload []byte) error {
-		err := s.decode(d.protocol, payload, false)
-		seen[s.Cookie] = struct{}{}
-		return err
-	}); err != nil {
-		return err
-	}
-	return c.dumpRows(ctx, bare, d, func(s Socket, _ error) bool {
-		if _, ok := seen[s.Cookie]; ok {
-			return true
-		}
-		return yield(s, nil)
+	_, err = c.dumpRows(ctx, &bare, d, firstRows{}, func(s Socket, _ error) bool {
+		_, came := slices.BinarySearch(first.cookies, s.Cookie)
+		return came || yield(s, nil)
 	})
+	others := *r
+	others.states = r.states.Without(tcpstate.Listen)
+	if err != nil || d.stopped || others.states == 0 {
+		return err
+	}
+	_, err = c.dumpRows(ctx, &others, d, firstRows{}, yield)
+	return err
 }

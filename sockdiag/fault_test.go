@@ -434,68 +434,108 @@ func TestWaitedFor(t *testing.T) {
 // The listeners of a dump with tcp_info that the kernel loses come all the same, and
 // what would have come behind them. Where something did come it is not asked for more.
 func TestListenersThatDoNotFit(t *testing.T) {
-	listener := func(seq uint32, cookie uint64) []byte {
-		return netlinkMessage(uapi.TCPDiagGetSock, 2, seq, diagMessage(tcpstate.Listen, uint16(cookie), 0, cookie))
-	}
-	fit := false
-	k := &fakeKernel{answerTo: func(request []byte) []datagram {
-		seq, ext, states := ne.Uint32(request[8:]), request[16+3], tcpstate.Set(ne.Uint32(request[16+52:]))
-		var d datagram
-		if states.Has(tcpstate.Listen) {
-			d = join(listener(seq, 1), listener(seq, 2))
-			if ext != 0 && !fit { // with keys, the third does not fit, and that is the end
-				return []datagram{d, done(seq)}
-			}
-			d = join(d.data, listener(seq, 3), listener(seq, 4))
-		}
-		if states.Has(tcpstate.Established) {
-			d = join(d.data, rows(seq, 5, 2).data)
-		}
-		return []datagram{d, done(seq)}
-	}}
-	c := k.client(t)
+	const all = 0
+	unsorted := func(cookie int) int { return (cookie + 1) ^ 1 }
+	listen, both := tcpstate.Listen.Set(), tcpstate.SetOf(tcpstate.Listen, tcpstate.Closed)
 	for _, tt := range []struct {
+		name   string
 		states tcpstate.Set
 		attrs  Attrs
-		fit    bool
-		want   []uint64
+		fit    int   // listeners that come with their keys, of those before
+		before int   // listeners at the first request
+		after  int   // listeners later
+		bound  bool  // a bound-only socket besides
+		want   []int // cookies
 		asked  int
 	}{
-		{0, AttrTCPInfo, false, []uint64{1, 2, 3, 4, 5, 6}, 5},
-		{0, AttrTCPInfo, true, []uint64{1, 2, 3, 4, 5, 6}, 1},
-		{tcpstate.Listen.Set(), AttrULPInfo, false, []uint64{1, 2, 3, 4}, 4},
-		{tcpstate.Listen.Set(), AttrULPInfo, true, []uint64{1, 2, 3, 4}, 2},
-		{tcpstate.Closed.Set(), AttrTCPInfo, true, nil, 1},
-		{tcpstate.SetOf(tcpstate.Listen, tcpstate.Closed), AttrTCPInfo, false, []uint64{1, 2, 3, 4}, 5},
-		{0, AttrMark, false, []uint64{1, 2, 3, 4, 5, 6}, 1},
-		{tcpstate.Established.Set(), AttrTCPInfo, false, []uint64{5, 6}, 1},
+		{"two fit", all, AttrTCPInfo, 2, 4, 4, false, []int{3, 2, 5, 4, 1001, 1002}, 3},
+		{"none fits", all, AttrTCPInfo, 0, 4, 4, false, []int{3, 2, 5, 4, 1001, 1002}, 3},
+		{"all fit", all, AttrTCPInfo, 4, 4, 4, false, []int{3, 2, 5, 4, 1001, 1002}, 1},
+		{"there are none", all, AttrTCPInfo, 0, 0, 0, false, []int{1001, 1002}, 1},
+		{"those that do not fit are closed meanwhile", all, AttrTCPInfo, 2, 4, 2, false, []int{3, 2, 1001, 1002}, 3},
+		{"the only one is closed meanwhile", all, AttrTCPInfo, 0, 1, 0, false, []int{1001, 1002}, 3},
+		{"one more is opened meanwhile", all, AttrTCPInfo, 4, 4, 5, false, []int{3, 2, 5, 4, 1001, 1002}, 1},
+		{"listeners alone", listen, AttrULPInfo, 2, 4, 4, false, []int{3, 2, 5, 4}, 2},
+		{"listeners alone, all fit", listen, AttrULPInfo, 4, 4, 4, false, []int{3, 2, 5, 4}, 2},
+		{"nothing behind them", both, AttrTCPInfo, 2, 4, 4, false, []int{3, 2, 5, 4}, 3},
+		{"a bound-only one behind them", both, AttrTCPInfo, 4, 4, 5, true, []int{3, 2, 5, 4, 1000}, 1},
+		{"more than a few", all, AttrTCPInfo, 600, 610, 610, false, nil, 3},
+		{"without keys", all, AttrMark, 2, 4, 4, false, []int{3, 2, 5, 4, 1001, 1002}, 1},
+		{"without listeners", tcpstate.Established.Set(), AttrTCPInfo, 0, 4, 4, false, []int{1001, 1002}, 1},
+		{"of what there is not", tcpstate.Closed.Set(), AttrTCPInfo, 0, 4, 4, false, nil, 1},
 	} {
-		fit = tt.fit
-		before := len(k.requests)
-		got, err := cookies(t, c, t.Context(), Query{States: tt.states, Attrs: tt.attrs})
-		if err != nil || fmt.Sprint(got) != fmt.Sprint(tt.want) {
-			t.Errorf("%+v: cookies %v, %v", tt, got, err)
-		}
-		asked := 0
-		for _, r := range k.requests[before:] {
-			if !primes(r) {
-				asked++
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.before > 100 {
+				for cookie := 1; cookie <= tt.before; cookie++ {
+					tt.want = append(tt.want, unsorted(cookie))
+				}
+				tt.want = append(tt.want, 1001, 1002)
 			}
-		}
-		if asked != tt.asked {
-			t.Errorf("%+v: %d requests", tt, asked)
-		}
-		// Leaving is possible at each row.
-		for stop := 1; stop <= len(tt.want); stop++ {
-			n := 0
-			for range c.Dump(t.Context(), Query{States: tt.states, Attrs: tt.attrs}) {
-				if n++; n == stop {
-					break
+			asked := 0
+			k := &fakeKernel{answerTo: func(request []byte) []datagram {
+				seq, ext, states := ne.Uint32(request[8:]), request[16+3], tcpstate.Set(ne.Uint32(request[16+52:]))
+				row := func(s tcpstate.State, cookie int) []byte {
+					return netlinkMessage(uapi.TCPDiagGetSock, 2, seq, diagMessage(s, uint16(cookie), 0, uint64(cookie)))
+				}
+				there := tt.after
+				if asked++; asked == 1 {
+					there = tt.before
+				}
+				var answer []datagram
+				if states.Has(tcpstate.Listen) {
+					for cookie := 1; cookie <= there; cookie++ {
+						if ext != 0 && cookie > tt.fit { // it does not fit, and that is the end
+							return append(answer, done(seq))
+						}
+						answer = append(answer, join(row(tcpstate.Listen, unsorted(cookie))))
+					}
+				}
+				if tt.bound && states.Has(tcpstate.Closed) {
+					answer = append(answer, join(row(tcpstate.Closed, 1000)))
+				}
+				if states.Has(tcpstate.Established) {
+					answer = append(answer, rows(seq, 1001, 2))
+				}
+				return append(answer, done(seq))
+			}}
+			c := k.client(t)
+			q := Query{States: tt.states, Attrs: tt.attrs}
+			got, err := cookies(t, c, t.Context(), q)
+			if err != nil || fmt.Sprint(got) != fmt.Sprint(tt.want) {
+				t.Errorf("cookies %v, want %v, %v", got, tt.want, err)
+			}
+			if asked != tt.asked {
+				t.Errorf("%d requests, want %d", asked, tt.asked)
+			}
+			// Leaving is possible at each row.
+			for stop := 1; stop <= len(tt.want); stop++ {
+				n := 0
+				asked = 0
+				for range c.Dump(t.Context(), q) {
+					if n++; n == stop {
+						break
+					}
+				}
+				if n != stop {
+					t.Errorf("%d rows, wanted to leave at %d", n, stop)
 				}
 			}
-			if n != stop {
-				t.Errorf("%+v: %d rows, wanted to leave at %d", tt, n, stop)
+		})
+	}
+}
+
+// Whichever of those requests fails, the dump does.
+func TestListenersThatDoNotFitFail(t *testing.T) {
+	for bad := 1; bad <= 3; bad++ {
+		asked := 0
+		k := &fakeKernel{answer: func(seq uint32, _ int) []datagram {
+			if asked++; asked == bad {
+				return []datagram{{data: kernelSays(uapi.NLMsgError, seq, syscall.EBUSY)}}
 			}
+			return []datagram{done(seq)}
+		}}
+		if _, err := cookies(t, k.client(t), t.Context(), Query{Attrs: AttrTCPInfo}); !errors.Is(err, syscall.EBUSY) || asked != bad {
+			t.Errorf("request %d of %d fails: %v", bad, asked, err)
 		}
 	}
 }
