@@ -19,9 +19,12 @@ func TestCompareRows(t *testing.T) {
 	}
 	broken := with("broken", 0)
 	broken.Failure = "broken"
-	runs := []runResult{with("same", 10), with("floor", 10), with("fewer", 9), with("more", 11), with("cannot tell", -1), broken}
+	none, some := with("none, as it should be", 0), with("some, though there are none", 3)
+	none.wantNoRow()
+	some.wantNoRow()
+	runs := []runResult{with("same", 10), with("floor", 10), with("fewer", 9), with("more", 11), with("cannot tell", -1), broken, none, some}
 	compareRows(runs, "floor")
-	for i, want := range []string{"", "", "it saw 9 sockets, and the floor 10", "it saw 11 sockets, and the floor 10", "", "broken"} {
+	for i, want := range []string{"", "", "it saw 9 sockets, and the floor 10", "it saw 11 sockets, and the floor 10", "", "broken", "", "it saw 3 sockets, and there should be none"} {
 		if runs[i].Failure != want {
 			t.Errorf("%s: %q, want %q", runs[i].Contender, runs[i].Failure, want)
 		}

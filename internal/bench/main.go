@@ -42,6 +42,9 @@ result in the same repetition. In the table stands the median of the ratios, and
 behind it their quartiles. The floor's own quartiles are of its results to their
 median: how quiet the machine was.
 
+Beside Count stands the walk: the floor's program, asking for states that no socket
+is in. What it takes, the kernel takes to go through its tables.
+
 ss and netstat are measured from start to end, output to /dev/null. The Go
 contenders share an executable, whose size each resident set has in it.
 

@@ -144,8 +144,8 @@ func ours(ratio, goal float64, args ...string) contender {
 }
 
 // walk is a floor that asks for states that no socket is in: what the kernel takes to
-// go through its tables. Nothing that asks for a state whose number no counter has can
-// take less.
+// go through the tables that it needs for them. No count takes less that includes a
+// state of the table of connections which no counter of the kernel's tells of.
 func walk(states tcpstate.Set) contender {
 	c := floor("-s", strconv.FormatUint(uint64(states), 10))
 	c.name, c.rowless = "the walk, no row", true

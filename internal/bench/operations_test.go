@@ -21,8 +21,8 @@ func TestOperations(t *testing.T) {
 			if (i == 0) != (c.program == programFloor && !c.rowless) || (i == 0) != (c.name == "floor") {
 				t.Errorf("%s: the floor, and it alone, comes first", key)
 			}
-			if c.promise.walk != 0 && !op.contenders[1].rowless {
-				t.Errorf("%s: it is promised in terms of what is not there", key)
+			if c.promise.ratio != 0 && (c.promise.walk != 0) != op.contenders[1].rowless {
+				t.Errorf("%s: where there is a walk, the promise is in terms of it, and nowhere else", key)
 			}
 			if i == 0 && c.most != 0 {
 				t.Errorf("%s: a floor is measured at every size", key)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed16c515c6/timewait/sysctl"
+	"github.com/seed16c515c6/timewait/tcpstate"
 )
 
 // testReport is of two operations and two sizes: something is missing, something
@@ -17,6 +18,9 @@ func testReport() *report {
 		floor(), ours(1.1, 0, "ask"), {name: "ss", program: "ss"}, {name: "slow", program: "peer", most: k},
 	}}
 	rest := operation{name: "Rest", timeWait: true, contenders: []contender{floor(), ours(1.1, 1.05, "rest")}}
+	count := operation{name: "Count", timeWait: true, contenders: []contender{floor(), walk(tcpstate.SynSent.Set()), countAll(0.04, 0.03)}}
+	more := count
+	more.name = "More"
 	with := func(r runResult, allocs float64, rss int64) runResult {
 		r.Allocs, r.PeakRSS = allocs, rss
 		return r
@@ -37,8 +41,12 @@ func testReport() *report {
 			{scene: scene{Size: 10 * k}, Runs: []runResult{
 				result("Ask", "floor", 0, 100, 2), with(result("Ask", "timewait", 0, 12345, 2), 1234567, 204800),
 			}},
+			{scene: scene{Size: 10 * k, TimeWait: true}, Runs: []runResult{
+				result("Count", "floor", 0, 1e6, 1), result("Count", "the walk, no row", 0, 1e5, -1), with(result("Count", "timewait", 0, 124e3, 1), 0, 1024),
+				result("More", "floor", 0, 1e6, 1), result("More", "the walk, no row", 0, 1e5, -1), with(result("More", "timewait", 0, 126e3, 1), 0, 1024),
+			}},
 		},
-		operations: []operation{ask, rest},
+		operations: []operation{ask, rest, count, more},
 	}
 }
 
@@ -55,6 +63,12 @@ Times as multiples of the floor's: medians of 2 paired runs (and their quartiles
 |  | slow |  | failed |  |
 | Rest | floor |  | 1.00 (1.00–1.00) |  |
 |  | timewait | ≤ 1.10, goal 1.05 | 0.050 (0.050–0.050) |  |
+| Count | floor |  |  | 1.00 (1.00–1.00) |
+|  | the walk, no row |  |  | 0.10 (0.10–0.10) |
+|  | timewait | ≤ 0.040 or 1.25 × the walk, goal 0.030 |  | 0.12 (0.12–0.12) |
+| More | floor |  |  | 1.00 (1.00–1.00) |
+|  | the walk, no row |  |  | 0.10 (0.10–0.10) |
+|  | timewait | ≤ 0.040 or 1.25 × the walk, goal 0.030 |  | **0.13 (0.13–0.13)** |
 
 In bold what misses its promise; that of fewer than 10k sockets is the floor and 50 µs.
 
@@ -65,6 +79,8 @@ Allocations of a call, and the peak of the resident set:
 | Ask | timewait | 2, 3.00 MB | 1234567, 200 MB |
 |  | slow | failed |  |
 | Rest | timewait | 0, 10.0 MB |  |
+| Count | timewait |  | 0, 1.00 MB |
+| More | timewait |  | 0, 1.00 MB |
 
 Failed: 1k: Ask: slow: exit status 1 (2 of 2 runs)
 

@@ -94,10 +94,8 @@ func sceneRole(ctx context.Context, _ []string, stdout, stderr io.Writer) error 
 					run.Missing = true
 				case err != nil:
 					run.Failure = err.Error()
-				case t.rowless && run.Rows != 0:
-					run.Failure = fmt.Sprintf("it saw %d sockets, and there should be none", run.Rows)
 				case t.rowless:
-					run.Rows = -1
+					run.wantNoRow()
 				}
 				r.Runs = append(r.Runs, run)
 			}
@@ -106,6 +104,15 @@ func sceneRole(ctx context.Context, _ []string, stdout, stderr io.Writer) error 
 	}
 	fmt.Fprintf(stderr, "%v: %v to measure %d times\n", job.Scene, time.Since(begin).Round(100*time.Millisecond), job.Repetitions)
 	return json.NewEncoder(stdout).Encode(r)
+}
+
+// wantNoRow makes a failure of a run that was to see no sockets and did. Its rows are not
+// to be compared.
+func (r *runResult) wantNoRow() {
+	if r.Rows != 0 {
+		r.Failure = fmt.Sprintf("it saw %d sockets, and there should be none", r.Rows)
+	}
+	r.Rows = -1
 }
 
 // compareRows makes failures of those runs of an operation, in one repetition,

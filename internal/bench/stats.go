@@ -101,7 +101,7 @@ func toMedian(all []pair) []float64 {
 type promise struct {
 	ratio   float64
 	goal    float64 // where it would like to be; 0: nothing is said
-	walk    float64 // or, if that is more, so many times what takes as long without a row; 0: not so
+	walk    float64 // or this multiple of the walk's, whichever allows more; 0: the floor's alone
 	anySize bool    // else from promisedFrom sockets on
 	from    size    // nothing is promised with fewer
 }

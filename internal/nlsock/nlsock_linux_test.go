@@ -6,6 +6,7 @@ import (
 	"os"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -86,7 +87,8 @@ func TestExchange(t *testing.T) {
 			t.Errorf("into %d bytes: %d, %v, %v: % x", size, n, ok, err, b)
 		}
 	}
-	if n, ok, err := c.Exchange(make([]byte, 1<<20), make([]byte, 100)); n != 0 || ok || !errors.Is(err, unix.EMSGSIZE) {
+	var call *os.SyscallError
+	if n, ok, err := c.Exchange(make([]byte, 1<<20), make([]byte, 100)); n != 0 || ok || !errors.As(err, &call) || call.Syscall != "sendto" || call.Err != unix.EMSGSIZE {
 		t.Errorf("a request longer than the send buffer: %d, %v, %v", n, ok, err)
 	}
 	// A message that asks for no acknowledgment is not answered.
@@ -95,22 +97,14 @@ func TestExchange(t *testing.T) {
 	if n, ok, err := c.Exchange(silent, make([]byte, 100)); n != 0 || ok || err != nil {
 		t.Errorf("no answer: %d, %v, %v", n, ok, err)
 	}
-	// Where the kernel was not to be connected to, Receive has to look at the sender.
-	c.Disconnect()
-	if n, ok, err := c.Exchange(message(uapi.NLMsgNoop, 8, 0), make([]byte, 100)); n != 0 || ok || err != nil {
-		t.Errorf("not connected: %d, %v, %v", n, ok, err)
-	}
-	b := make([]byte, 100)
-	if n, port, ok, err := c.Receive(b, false); n != sizeofAck || port != 0 || !ok || err != nil || ne.Uint32(b[8:]) != 8 {
-		t.Errorf("then %d bytes from %d, %v, %v", n, port, ok, err)
-	}
 	_ = c.Close()
-	if n, ok, err := c.Exchange(message(uapi.NLMsgNoop, 9, 0), b); n != 0 || ok || err == nil {
+	if n, ok, err := c.Exchange(message(uapi.NLMsgNoop, 9, 0), make([]byte, 100)); n != 0 || ok || err == nil {
 		t.Errorf("after Close: %d, %v, %v", n, ok, err)
 	}
 }
 
-// Nobody but the kernel can send to a Conn, so that an exchange need not ask who it was.
+// Nobody but the kernel can send to a Conn, so that an exchange need not ask who it was;
+// and what came before that was so is thrown away.
 func TestOnlyTheKernelSends(t *testing.T) {
 	nstest.RequireNamespace(t)
 	c := dial(t)
@@ -119,37 +113,100 @@ func TestOnlyTheKernelSends(t *testing.T) {
 		t.Fatal(ok, err)
 	}
 	port := ne.Uint32(b[12:])
-	send := func(to uint32) error {
+	send := func() error {
 		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer unix.Close(fd)
-		return unix.Sendto(fd, message(uapi.NLMsgNoop, 2, 0), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: to})
+		return unix.Sendto(fd, message(uapi.NLMsgNoop, 4711, 0), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: port})
 	}
-	if err := send(port); err != unix.ECONNREFUSED {
-		t.Errorf("sending to port %d: %v", port, err)
-	}
-	if n, from, ok, err := c.Receive(b, false); ok || err != nil {
-		t.Errorf("%d bytes from port %d, %v", n, from, err)
+	if err := send(); err != unix.ECONNREFUSED {
+		t.Errorf("sending to a Conn: %v", err)
 	}
 
-	// It is the connection that keeps them out: any other socket gets what they send.
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
-	if err != nil {
+	if err := c.Disconnect(); err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(fd)
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	for range 2 {
+		if err := send(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Not connected, an exchange leaves the answer to Receive, which tells them apart.
+	if n, ok, err := c.Exchange(message(uapi.NLMsgNoop, 2, 0), b); n != 0 || ok || err != nil {
+		t.Errorf("not connected: %d bytes, %v, %v", n, ok, err)
+	}
+	if _, from, ok, err := c.Receive(b, false); !ok || err != nil || from == 0 || ne.Uint32(b[8:]) != 4711 {
+		t.Errorf("not connected: sequence %d from %d, %v, %v", ne.Uint32(b[8:]), from, ok, err)
+	}
+	if err := c.Connect(); err != nil {
 		t.Fatal(err)
 	}
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
+	if n, ok, err := c.Exchange(message(uapi.NLMsgNoop, 3, 0), b); n != sizeofAck || !ok || err != nil || ne.Uint32(b[8:]) != 3 {
+		t.Errorf("connected again: %d bytes, sequence %d, %v, %v", n, ne.Uint32(b[8:]), ok, err)
 	}
-	if err := send(name.(*unix.SockaddrNetlink).Pid); err != nil {
-		t.Errorf("sending to a socket that is not connected: %v", err)
+	if n, from, ok, err := c.Receive(b, false); ok || err != nil {
+		t.Errorf("behind it %d bytes from port %d, %v", n, from, err)
 	}
+}
+
+// Where a sandbox forbids connect, it goes without.
+func TestConnectForbidden(t *testing.T) {
+	nstest.RequireNamespace(t)
+	nstest.NewNamespace(t).Do(func() { // on a thread that ends with it
+		program := []unix.SockFilter{
+			{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // the number of the call
+			{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_CONNECT, Jf: 1},
+			{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+			{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+		}
+		filter := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			nstest.Skip(t, "a sandbox: %v", err)
+		}
+		if err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&filter)), 0, 0); err != nil {
+			nstest.Skip(t, "a sandbox: %v", err)
+		}
+		c := dial(t)
+		b := make([]byte, 100)
+		if n, ok, err := c.Exchange(message(uapi.NLMsgNoop, 1, 0), b); n != 0 || ok || err != nil {
+			t.Errorf("an exchange: %d, %v, %v", n, ok, err)
+		}
+		if n, port, ok, err := c.Receive(b, false); n != sizeofAck || port != 0 || !ok || err != nil || ne.Uint32(b[8:]) != 1 {
+			t.Errorf("then %d bytes from %d, %v, %v", n, port, ok, err)
+		}
+	})
+}
+
+// That the kernel has dropped datagrams is said once, and an exchange does not hide it.
+func TestExchangeAfterALoss(t *testing.T) {
+	nstest.RequireNamespace(t)
+	nstest.NewNamespace(t).Do(func() {
+		c := dial(t)
+		if err := c.Join(uapi.SKNLGrpInetTCPDestroy); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.SetReadBuffer(1); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(20 * time.Second); ; {
+			client, server := nstest.Pair(t, nstest.IPv4)
+			nstest.Abort(t, client)
+			nstest.Close(t, server)
+			if n, err := c.Drops(); err != nil || n > 0 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("nothing is dropped")
+			}
+		}
+		n, ok, err := c.Exchange(message(uapi.NLMsgNoop, 1, 0), make([]byte, 100))
+		var call *os.SyscallError
+		if n != 0 || ok || !errors.As(err, &call) || call.Syscall != "recvfrom" || call.Err != unix.ENOBUFS {
+			t.Errorf("%d, %v, %v", n, ok, err)
+		}
+	})
 }
 
 // Nothing to read is no error for who does not wait.
