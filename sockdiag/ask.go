@@ -15,16 +15,15 @@ import (
 //
 //	a := c.reply(ctx, r)
 //	defer a.close()
-//	for a.next() {
-//		// a.payload is the row's until the next call
+//	for payload := a.next(); payload != nil; payload = a.next() {
+//		// an inet_diag_msg and its attributes, until the next call
 //	}
 //	return a.err
 //
 // It is what a dump spends its time on in this library, so there are no functions
 // to call back.
 type reply struct {
-	payload []byte // of the row: an inet_diag_msg and its attributes
-	err     error
+	err error
 
 	client  *Client
 	ctx     context.Context
@@ -41,31 +40,33 @@ func (c *Client) reply(ctx context.Context, r *request) reply {
 	return reply{client: c, ctx: ctx, request: *r, size: c.bufferSize}
 }
 
-// next gets the next row, or says that there is none: because that was the last one,
-// or for the reason in err.
-func (r *reply) next() bool {
+// next gets the next row, or nil if there is none: because that was the last one, or for
+// the reason in err.
+func (r *reply) next() []byte {
 	if r.conn != nil {
-		if r.payload = r.conn.ready(); r.payload != nil {
-			return r.got()
+		if payload := r.conn.ready(); payload != nil && r.got() {
+			return payload
 		}
 	}
 	return r.fetch()
 }
 
 // fetch is next for the rows, and the ends, that are not ready.
-func (r *reply) fetch() (ok bool) {
+func (r *reply) fetch() []byte {
 	for !r.ended {
 		if r.conn == nil {
 			r.start()
 			continue
 		}
-		var err error
-		if r.payload, ok, err = r.conn.next(r.ctx); ok {
-			return r.got()
+		payload, ok, err := r.conn.next(r.ctx)
+		switch {
+		case !ok:
+			r.finish(err)
+		case r.got():
+			return payload
 		}
-		r.finish(err)
 	}
-	return false
+	return nil
 }
 
 // got counts a row, unless none may come any longer.
@@ -149,8 +150,8 @@ func (r *reply) close() {
 func (c *Client) ask(ctx context.Context, r *request, row func(payload []byte) error) error {
 	a := c.reply(ctx, r)
 	defer a.close()
-	for a.next() {
-		if err := row(a.payload); err != nil {
+	for payload := a.next(); payload != nil; payload = a.next() {
+		if err := row(payload); err != nil {
 			return err
 		}
 	}

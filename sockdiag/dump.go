@@ -57,45 +57,60 @@ type dumper struct {
 	stopped     bool // yield wants no more
 }
 
-// firstRows are the listeners of an answer, which come before all others.
-type firstRows struct {
-	only    bool     // nothing else has come
-	cookies []uint64 // theirs, while only
-}
-
 // dumpRequest yields the rows that answer the request. It returns nil also when
 // yield wants no more.
 func (c *Client) dumpRequest(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) error {
 	if r.tellsKeys() {
 		return c.dumpWithKeys(ctx, r, d, yield)
 	}
-	_, err := c.dumpRows(ctx, r, d, firstRows{}, yield)
-	return err
+	return c.dumpRows(ctx, r, d, yield)
 }
 
-// dumpRows returns the first rows if that is only set. (It does not do so through a
-// pointer, because they would be on the heap then.)
-func (c *Client) dumpRows(ctx context.Context, r *request, d *dumper, first firstRows, yield func(Socket, error) bool) (firstRows, error) {
-	// It is a variable of the function that yields it, so that it is copied only once.
-	var s Socket
+func (c *Client) dumpRows(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) error {
 	a := c.reply(ctx, r)
 	defer a.close()
-	for a.next() {
-		ok, err := d.decode(&s, a.payload)
+	return d.rows(&a, yield)
+}
+
+// rows yields the rows to come.
+func (d *dumper) rows(a *reply, yield func(Socket, error) bool) error {
+	// It is a variable of the function that yields it, so that it is copied only once.
+	var s Socket
+	for payload := a.next(); payload != nil; payload = a.next() {
+		ok, err := d.decode(&s, payload)
 		if err != nil {
-			return first, err
-		}
-		if first.only {
-			if first.only = s.State == tcpstate.Listen; first.only {
-				first.cookies = append(first.cookies, s.Cookie)
-			}
+			return err
 		}
 		if ok && !yield(s, nil) {
 			d.stopped = true
-			return first, nil
+			return nil
 		}
 	}
-	return first, a.err
+	return a.err
+}
+
+// listeners yields the rows up to the first one of anything else, with that. It returns
+// the cookies of the listeners behind those in seen, and whether there were but those.
+func (d *dumper) listeners(a *reply, seen []uint64, yield func(Socket, error) bool) (_ []uint64, only bool, err error) {
+	var s Socket
+	for payload := a.next(); payload != nil; payload = a.next() {
+		ok, err := d.decode(&s, payload)
+		if err != nil {
+			return seen, false, err
+		}
+		only := s.State == tcpstate.Listen
+		if only {
+			seen = append(seen, s.Cookie)
+		}
+		if ok && !yield(s, nil) {
+			d.stopped = true
+			return seen, false, nil
+		}
+		if !only {
+			return seen, false, nil
+		}
+	}
+	return seen, true, a.err
 }
 
 // decode makes a Socket of a row, which may not be one that was asked for.
@@ -131,18 +146,23 @@ const infoExtension = 1 << (uapi.InetDiagInfo - 1)
 // asked for without what brings the keys, and after them the others, who have no more
 // than a few.
 func (c *Client) dumpWithKeys(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) error {
+	a := c.reply(ctx, r)
+	defer a.close()
 	var few [256]uint64
-	first, err := c.dumpRows(ctx, r, d, firstRows{only: true, cookies: few[:0]}, yield)
-	if err != nil || d.stopped || !first.only {
+	seen, only, err := d.listeners(&a, few[:0], yield)
+	if err != nil || d.stopped {
 		return err
 	}
-	slices.Sort(first.cookies)
+	if !only {
+		return d.rows(&a, yield)
+	}
+	slices.Sort(seen)
 
 	bare := *r
 	bare.states = tcpstate.Listen.Set()
 	bare.extension &^= infoExtension
-	_, err = c.dumpRows(ctx, &bare, d, firstRows{}, func(s Socket, _ error) bool {
-		_, came := slices.BinarySearch(first.cookies, s.Cookie)
+	err = c.dumpRows(ctx, &bare, d, func(s Socket, _ error) bool {
+		_, came := slices.BinarySearch(seen, s.Cookie)
 		return came || yield(s, nil)
 	})
 	others := *r
@@ -150,6 +170,5 @@ func (c *Client) dumpWithKeys(ctx context.Context, r *request, d *dumper, yield 
 	if err != nil || d.stopped || others.states == 0 {
 		return err
 	}
-	_, err = c.dumpRows(ctx, &others, d, firstRows{}, yield)
-	return err
+	return c.dumpRows(ctx, &others, d, yield)
 }

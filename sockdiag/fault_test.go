@@ -538,6 +538,13 @@ func TestListenersThatDoNotFitFail(t *testing.T) {
 			t.Errorf("request %d of %d fails: %v", bad, asked, err)
 		}
 	}
+	k := &fakeKernel{answer: func(seq uint32, _ int) []datagram {
+		return []datagram{join(netlinkMessage(uapi.TCPDiagGetSock, uapi.NLMFMulti, seq, make([]byte, 71))), done(seq)}
+	}}
+	var short *DecodeError
+	if _, err := cookies(t, k.client(t), t.Context(), Query{Attrs: AttrTCPInfo}); !errors.As(err, &short) {
+		t.Errorf("a row of 71 bytes: %v", err)
+	}
 }
 
 // At every row: Close ends a running dump, and every call after it.
