@@ -263,6 +263,15 @@ func words(b []byte) (first, second uint32) {
 	return uint32(both), uint32(both >> 32)
 }
 
+// octets is four bytes by one load, in the same way.
+func octets(b []byte) (b0, b1, b2, b3 uint8) {
+	all := ne.Uint32(b)
+	if cpu.IsBigEndian {
+		return uint8(all >> 24), uint8(all >> 16), uint8(all >> 8), uint8(all)
+	}
+	return uint8(all), uint8(all >> 8), uint8(all >> 16), uint8(all >> 24)
+}
+
 func micros(v uint32) time.Duration { return time.Duration(v) * time.Microsecond }
 func millis(v uint32) time.Duration { return time.Duration(v) * time.Millisecond }
 

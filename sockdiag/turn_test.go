@@ -42,7 +42,7 @@ func TestTurnOfOthers(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("nobody else has a turn")
 		}
-		c := new(conn)
+		c := &conn{batches: turnBatches - 1}
 		var ended atomic.Pointer[time.Time]
 		go func() {
 			begin := time.Now()

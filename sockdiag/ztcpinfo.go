@@ -450,10 +450,11 @@ var tcpInfoFields = [...]fieldInfo{
 // load decodes a whole tcp_info. Bytes that the kernel did not send are zero in w,
 // and t.size says so. It sets every field but size.
 func (t *TCPInfo) load(w *[sizeofTCPInfo]byte) {
-	t.State = tcpstate.State(w[0])
-	t.CAState = CAState(w[1])
-	t.Retransmits = w[2]
-	t.Probes = w[3]
+	b0, b1, b2, b3 := octets(w[0:4])
+	t.State = tcpstate.State(b0)
+	t.CAState = CAState(b1)
+	t.Retransmits = b2
+	t.Probes = b3
 	t.Backoff = w[4]
 	t.Options = TCPOptions(w[5])
 	t.SndWScale = uint8(bitField(uint32(w[6]), 8, 0, 4, cpu.IsBigEndian))

@@ -128,6 +128,18 @@ func generate(members []member) ([]byte, error) {
 			p("t.%s = [4]byte(w[%d:%d])", lowerFirst(m.goName), m.off, m.off+m.size)
 			continue
 		}
+		if i+3 < len(fields) && m.isByte() && fields[i+3].isByte() && fields[i+3].off == m.off+3 {
+			p("b0, b1, b2, b3 := octets(w[%d:%d])", m.off, m.off+4)
+			for j, f := range fields[i : i+4] {
+				load := fmt.Sprint("b", j)
+				if f.kind != "u8" {
+					load = fmt.Sprintf(kinds[f.kind].decode, load)
+				}
+				p("t.%s = %s", f.goName, load)
+			}
+			i += 3
+			continue
+		}
 		if i+1 < len(fields) && m.isWord() && fields[i+1].isWord() && fields[i+1].off == m.off+m.size {
 			i++
 			p("t.%s, t.%s = words(w[%d:%d])", m.goName, fields[i].goName, m.off, m.off+2*m.size)
@@ -171,6 +183,9 @@ func generate(members []member) ([]byte, error) {
 	p("}")
 	return format.Source(b.Bytes())
 }
+
+// isByte reports whether the member is a byte, no bit-field.
+func (m member) isByte() bool { return m.size == 1 && m.bits == 0 }
 
 // isWord reports whether the member is a uint32 in Go as it is in C.
 func (m member) isWord() bool {
