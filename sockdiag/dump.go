@@ -12,7 +12,9 @@ import (
 // Dump streams the sockets that the query selects. Nothing is sent before the
 // sequence is ranged over, and each range is a dump of its own. The sockets are
 // the caller's to keep; none of them costs an allocation but what has an
-// Extra, or a congestion control algorithm that is not the kernel's own.
+// Extra, or a congestion control algorithm that is not the kernel's own. (With
+// AttrTCPInfo the cookies of listeners are remembered, some hundreds of them without
+// one.)
 //
 // A dump is not a snapshot: the kernel walks its tables while connections come
 // and go. One that opens, closes or changes meanwhile may be missed, or appear
@@ -148,7 +150,7 @@ const infoExtension = 1 << (uapi.InetDiagInfo - 1)
 func (c *Client) dumpWithKeys(ctx context.Context, r *request, d *dumper, yield func(Socket, error) bool) error {
 	a := c.reply(ctx, r)
 	defer a.close()
-	var few [256]uint64
+	var few [256]uint64 // on the stack
 	seen, only, err := d.listeners(&a, few[:0], yield)
 	if err != nil || d.stopped {
 		return err
