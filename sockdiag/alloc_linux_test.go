@@ -2,6 +2,7 @@ package sockdiag_test
 
 import (
 	"context"
+	"net"
 	"testing"
 
 	"github.com/seed16c515c6/timewait/internal/nstest"
@@ -18,6 +19,16 @@ func TestAllocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
+	// Their cookies are remembered by a dump with tcp_info.
+	listeners := net.ListenConfig{}
+	listeners.SetMultipathTCP(false)
+	for range 200 {
+		l, err := listeners.Listen(t.Context(), "tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+	}
 	made := len(nstest.Many(t, nstest.IPv4, 300, 100)) + len(nstest.Many(t, nstest.IPv6, 100, 100))
 
 	cancellable, cancel := context.WithCancel(t.Context())

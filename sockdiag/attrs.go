@@ -30,9 +30,9 @@ const (
 	// listener with more than about 300 of them fits into no reply, and the kernel
 	// ends its walk there as if it had been the last socket. Dump notices: it, and
 	// the listeners behind it or opened meanwhile, come without AttrTCPInfo,
-	// AttrMD5Keys and AttrULPInfo. A connection with as many keys, which none needs but any program
-	// can have, ends the walk too, and that Dump cannot notice: to be sure of all
-	// connections, compare with a Count, or dump without CAP_NET_ADMIN.
+	// AttrMD5Keys and AttrULPInfo. A connection with as many keys, which none needs
+	// but any program can have, ends the walk too, and that Dump cannot notice: to be
+	// sure of all connections, compare with a Count, or dump without CAP_NET_ADMIN.
 	AttrTCPInfo Attrs = 1 << uapi.InetDiagInfo
 
 	// AttrMPTCPInfo asks for Extra.MPTCP. It is the kernel's INET_DIAG_INFO, which

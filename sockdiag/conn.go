@@ -42,7 +42,7 @@ type conn struct {
 	req       []byte // the request
 	seq       uint32
 	turned    time.Time // to the scheduler
-	batches   uint      // of dumps, as often as one was to be read
+	batches   uint      // of dumps, that were to be read
 	primed    bool
 	spoilt    bool // a deadline was set
 	busy      bool // guarded by Client.mu
@@ -104,8 +104,9 @@ func (c *conn) takeTurn() {
 	}
 }
 
-// receive reads the next datagram of the kernel. Anybody with CAP_NET_ADMIN in
-// the namespace can send to our port, so what is not from port 0 is not read.
+// receive reads the next datagram of the kernel. To a socket that could not be
+// connected anybody with CAP_NET_ADMIN in the namespace can send, so what is not from
+// port 0 is not read.
 func (c *conn) receive(ctx context.Context) ([]byte, error) {
 	for {
 		n, port, ok, err := c.transport.Receive(c.buf, false)
@@ -146,7 +147,7 @@ func (c *conn) ask(r *request) error {
 	return c.begin(r.typ, r.single())
 }
 
-// begin sends what is in req.
+// begin sends what is in req, and reads the answer if that is one message and there.
 func (c *conn) begin(typ uint16, single bool) error {
 	c.typ, c.single = typ, single
 	var header [uapi.SizeofNLMsgHdr]byte

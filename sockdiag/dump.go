@@ -91,24 +91,25 @@ func (d *dumper) rows(a *reply, yield func(Socket, error) bool) error {
 	return a.err
 }
 
-// listeners yields the rows up to the first one of anything else, with that. It returns
-// the cookies of the listeners behind those in seen, and whether there were but those.
-func (d *dumper) listeners(a *reply, seen []uint64, yield func(Socket, error) bool) (_ []uint64, only bool, err error) {
+// listeners yields the rows up to the first that is not a listener's, and that one. It
+// appends the listeners' cookies to seen; only says that no other row came. (A loop of
+// its own, so that the one of all rows has no more to do.)
+func (d *dumper) listeners(a *reply, seen []uint64, yield func(Socket, error) bool) (cookies []uint64, only bool, err error) {
 	var s Socket
 	for payload := a.next(); payload != nil; payload = a.next() {
 		ok, err := d.decode(&s, payload)
 		if err != nil {
 			return seen, false, err
 		}
-		only := s.State == tcpstate.Listen
-		if only {
+		listens := s.State == tcpstate.Listen
+		if listens {
 			seen = append(seen, s.Cookie)
 		}
 		if ok && !yield(s, nil) {
 			d.stopped = true
 			return seen, false, nil
 		}
-		if !only {
+		if !listens {
 			return seen, false, nil
 		}
 	}

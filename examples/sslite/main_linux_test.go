@@ -486,7 +486,7 @@ func TestHelp(t *testing.T) {
 			t.Errorf("nothing about -%s", name)
 		}
 	}
-	// As the letters are written together here, so is that.
+	// Flags of one letter may be written together, -h among them.
 	if out, errs, status := clitest.Exit(t, clitest.Command("-tanh")); out != help || errs != "" || status != 0 {
 		t.Errorf("-tanh: status %d, stderr %q, stdout\n%s", status, errs, out)
 	}

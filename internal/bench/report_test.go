@@ -11,8 +11,9 @@ import (
 	"github.com/seed16c515c6/timewait/tcpstate"
 )
 
-// testReport is of two operations and two sizes: something is missing, something
-// failed, something is not measured of so many, and a promise is broken.
+// testReport is of four operations and two sizes: something is missing, something
+// failed, something is not measured of so many, promises are broken, and one is kept by
+// the walk alone.
 func testReport() *report {
 	ask := operation{name: "Ask", contenders: []contender{
 		floor(), ours(1.1, 0, "ask"), {name: "ss", program: "ss"}, {name: "slow", program: "peer", most: k},

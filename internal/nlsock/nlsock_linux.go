@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Conn is one socket. Send and Receive are for one goroutine at a time; Close
-// and SetReadDeadline are for any, and end a Receive that waits.
+// Conn is one socket. Send, Exchange and Receive are for one goroutine at a time;
+// Close and SetReadDeadline are for any, and end a Receive that waits.
 type Conn struct {
 	nl *netlink.Conn
 	rc syscall.RawConn
